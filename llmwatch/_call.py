@@ -1,0 +1,149 @@
+"""Call → CallRecord: one call as a state machine that knows neither clock nor thread nor OpenTelemetry.
+
+Rule 1: a call ends once, whoever ends it and however often; the first end counts and gives the one record.
+Rule 2: the innermost call that reads usage owns it; the calls around it do not count it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from llmwatch.errors import ErrorKind
+    from llmwatch.extractors import Reading
+    from llmwatch.usage import Usage
+
+Status = Literal["success", "error", "cancelled", "abandoned"]
+
+
+class CallRecord(NamedTuple):
+    """All that is recorded of one call.
+
+    Attributes:
+        labels: What was stated about the call: feature, provider, model, operation, agent and declared labels.
+        status: How it ended.
+        duration: Seconds from the call to the last byte of its answer.
+        error: Why it failed; only with the status `error`.
+        reading: What the response said about itself; `None` when nobody could read it.
+        usage: The tokens that this call owns.
+        streamed: Whether the answer came in chunks.
+        first_chunk: Seconds from the call to the first chunk.
+        chunk_gap: Mean seconds between chunks; `None` for fewer than two.
+        nested: Whether calls were observed inside this one.
+        ticket: What the recorder gave out when the call was opened.
+    """
+
+    labels: Mapping[str, str]
+    status: Status
+    duration: float
+    error: ErrorKind | None = None
+    reading: Reading | None = None
+    usage: Usage | None = None
+    streamed: bool = False
+    first_chunk: float | None = None
+    chunk_gap: float | None = None
+    nested: bool = False
+    ticket: object = None
+
+
+class Call:
+    """A call that is open until its first end.
+
+    Attributes:
+        labels: What is stated about it so far.
+        started: When it began, in seconds of whatever clock the caller uses.
+        outer: The observed call around it.
+        streamed: Whether its answer comes in chunks.
+        ticket: What the recorder gave out for it.
+    """
+
+    __slots__ = (
+        "_alive",
+        "_chunks",
+        "_claimed",
+        "_first",
+        "_last",
+        "_nested",
+        "_reading",
+        "_usage",
+        "labels",
+        "outer",
+        "started",
+        "streamed",
+        "ticket",
+    )
+
+    def __init__(self, labels: Mapping[str, str], started: float, outer: Call | None = None) -> None:
+        self.labels = labels
+        self.started = started
+        self.outer = outer
+        self.streamed = False
+        self.ticket: object = None
+        self._alive = [True]  # popping it is atomic: of two threads that end the call, one wins
+        self._claimed = self._nested = False
+        self._chunks = 0
+        self._first = self._last = started
+        self._reading: Reading | None = None
+        self._usage: Usage | None = None
+        if outer is not None:
+            outer._nested = True
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call has had its end."""
+        return not self._alive
+
+    def state(self, labels: Mapping[str, str]) -> None:
+        """States more about the call; later statements win."""
+        self.labels = {**self.labels, **labels}
+
+    def chunk(self, now: float) -> None:
+        """A chunk of the answer has come."""
+        self._last = now
+        if not self._chunks:
+            self._first = now
+        self._chunks += 1
+
+    def read(self, reading: Reading | None) -> None:
+        """The response has been read; the usages of several responses add up."""
+        if reading is None or not self._alive:
+            return
+        self._reading = reading
+        if reading.usage is not None:
+            self.consume(reading.usage)
+
+    def consume(self, usage: Usage) -> None:
+        """Adds to what the call has consumed, and takes it from the calls around it."""
+        self._usage = usage if self._usage is None else self._usage + usage
+        outer = self.outer
+        while outer is not None:
+            outer._claimed = True
+            outer = outer.outer
+
+    def end(self, now: float, status: Status, error: ErrorKind | None = None) -> CallRecord | None:
+        """Ends the call; the record the first time, `None` ever after.
+
+        A stream's answer ends with its last chunk, not with the moment at which somebody notices.
+        """
+        try:
+            self._alive.pop()
+        except IndexError:
+            return None
+        reading = self._reading
+        if status == "success" and reading is not None and reading.error is not None:
+            status, error = "error", reading.error
+        complete = self._chunks and status == "success"
+        return CallRecord(
+            self.labels,
+            status,
+            max(0.0, (self._last if complete else now) - self.started),
+            error,
+            reading,
+            None if self._claimed else self._usage,
+            self.streamed,
+            self._first - self.started if self._chunks else None,
+            (self._last - self._first) / (self._chunks - 1) if self._chunks > 1 else None,
+            self._nested,
+            self.ticket,
+        )

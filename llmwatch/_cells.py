@@ -1,0 +1,82 @@
+"""Cells: the process's running totals, one per metric and label set, bounded in number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+from llmwatch.metrics import Metric
+
+Key = tuple[str, ...]
+Amount = int | float | Decimal
+
+
+class Cells:
+    """Totals of counters, and histogram values that no instrument has taken yet.
+
+    Not safe for threads by itself: the recorder uses it under its lock.
+
+    Args:
+        limit: The number of series, as Prometheus would count them, from which on new label sets are folded.
+        fold: Turns a label set that is over the limit into one that is shared by all such.
+    """
+
+    def __init__(self, limit: int, fold: Callable[[Metric, Key], Key]) -> None:
+        self._limit = limit
+        self._fold = fold
+        self._totals: dict[Metric, dict[Key, Amount]] = {}
+        self._values: dict[Metric, dict[Key, list[float]]] = {}
+        self._shown: dict[Metric, set[Key]] = {}
+        self._series = 0
+        self.parked = 0
+        self.folded = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit has been reached."""
+        return self._series >= self._limit
+
+    def add(self, metric: Metric, key: Key, amount: Amount) -> None:
+        """Adds to a total; 0 shows it."""
+        totals = self._totals.setdefault(metric, {})
+        if key not in totals:
+            key = self._admit(metric, key)
+        totals[key] = totals.get(key, 0) + amount  # type: ignore[operator]
+
+    def park(self, metric: Metric, key: Key, value: float) -> None:
+        """Keeps a histogram's value until `take` asks for it."""
+        self._values.setdefault(metric, {}).setdefault(self._admit(metric, key), []).append(value)
+        self.parked += 1
+
+    def totals(self, metric: Metric) -> list[tuple[Key, Amount]]:
+        """A counter's totals by label set."""
+        return list(self._totals.get(metric, {}).items())
+
+    def take(self, most: int) -> Iterator[tuple[Metric, Key, float]]:
+        """Takes out up to `most` histogram values, each as `(metric, label set, value)`."""
+        for metric, by_key in self._values.items():
+            for key, values in by_key.items():
+                while values and most:
+                    most -= 1
+                    self.parked -= 1
+                    yield metric, key, values.pop()
+
+    def adopt(self, earlier: Cells, rekey: Callable[[Metric, Key], Key]) -> None:
+        """Moves everything over from the cells of an earlier configuration."""
+        for metric, totals in earlier._totals.items():
+            for key, amount in totals.items():
+                self.add(metric, rekey(metric, key), amount)
+        for metric, key, value in earlier.take(earlier.parked):
+            self.park(metric, rekey(metric, key), value)
+        earlier._totals.clear()
+
+    def _admit(self, metric: Metric, key: Key) -> Key:
+        shown = self._shown.setdefault(metric, set())
+        if key not in shown:
+            if self._series + metric.weight > self._limit:
+                self.folded += 1
+                key = self._fold(metric, key)
+            if key not in shown:
+                self._series += metric.weight
+                shown.add(key)
+        return key

@@ -1,0 +1,146 @@
+"""Tap: what sync and async stream proxies share, each chunk and the one end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from llmwatch import extractors
+from llmwatch.errors import classify, is_cancellation
+
+if TYPE_CHECKING:
+    from llmwatch._call import Status
+    from llmwatch._ongoing import Ongoing
+    from llmwatch.errors import ErrorKind
+
+
+class Tap:
+    """What sync and async proxies share: takes each chunk, and one end, whichever comes.
+
+    Args:
+        ongoing: The call whose answer the stream is.
+        end: Takes the end of the stream: the call's own end, or a note for a block that goes on.
+    """
+
+    __slots__ = ("_accumulator", "_add", "_end", "_provider", "_strangers", "ended", "ongoing")
+
+    def __init__(self, ongoing: Ongoing, end: Callable[[Status, ErrorKind | None], None] | None = None) -> None:
+        self.ongoing = ongoing
+        self.ended = False
+        self._end = end or ongoing.end
+        self._provider: str | None = None
+        self._accumulator: extractors.Accumulator | None = None
+        self._add: Callable[[Any], None] | None = None  # not a method of its own: a cycle would outlive the stream
+        self._strangers = 0
+        if isinstance(ongoing.extractor, type):
+            self._accumulator = ongoing.extractor()
+            self._add = self._accumulator.add
+        ongoing.call.streamed = True
+
+    def chunk(self, chunk: Any) -> None:
+        """A chunk goes by: one clock read, one cheap look."""
+        self.ongoing.chunk()
+        add = self._add
+        try:
+            if add is None:
+                self._recognise(chunk)
+            else:
+                add(chunk)
+        except Exception as error:
+            self._add = _ignore  # one that failed once would fail on every chunk
+            self.ongoing.shield.report("stream", error)
+
+    def exhausted(self) -> None:
+        """The stream has come to its end."""
+        self.finish("success")
+
+    def closed(self, error: BaseException | None = None) -> None:
+        """The consumer has stopped before the end, of its own will or because it was stopped."""
+        stopped = error is not None and not isinstance(error, GeneratorExit) and is_cancellation(error)
+        self.finish("cancelled" if stopped else "abandoned")
+
+    def failed(self, error: BaseException) -> None:
+        """A step has ended with an exception."""
+        if is_cancellation(error):
+            self.closed(error)
+        elif not self.ended:
+            self.finish("error", classify(error))
+
+    def step(self) -> _Step:
+        """A block in which the stream is advanced: an exception that leaves it ends the stream."""
+        return _Step(self)
+
+    def closing(self) -> _Closing:
+        """A block in which the stream is closed, however that goes."""
+        return _Closing(self)
+
+    def finish(self, status: Status, error: ErrorKind | None = None) -> None:
+        """The end, whichever; only the first one counts."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._accumulator is not None:
+            try:
+                found = self._accumulator.reading()
+                provider = self.ongoing.call.labels.get("provider")
+                self.ongoing.call.read(extractors.completed(found, provider, self._provider))
+            except Exception as failure:
+                self.ongoing.shield.report("stream", failure)
+        self._end(status, error)
+
+    def answered(self, stream: Any, answer: Any) -> None:
+        """A helper has consumed the stream inside and made one answer of it, or the stream has kept one."""
+        if self.ended:
+            return
+        if self.ongoing.respond(answer) or self.ongoing.respond(_snapshot(stream)):
+            self._accumulator = None  # the answer says it all
+        self.exhausted()
+
+    def _recognise(self, chunk: Any) -> None:
+        found = extractors.accumulate(chunk)
+        if found is not None:
+            self._accumulator, self._provider = found
+            self._add = self._accumulator.add
+            self._add(chunk)
+            return
+        self._strangers += 1
+        if self._strangers == _PATIENCE:
+            self._add = _ignore
+
+
+_PATIENCE = 16  # chunks that nobody knows, after which no more are looked at
+
+
+class _Step:
+    __slots__ = ("_tap",)
+
+    def __init__(self, tap: Tap) -> None:
+        self._tap = tap
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        if error is not None and not isinstance(error, StopIteration | StopAsyncIteration):
+            self._tap.failed(error)
+
+
+class _Closing(_Step):
+    __slots__ = ()
+
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        self._tap.closed(error)
+
+
+def _ignore(chunk: Any) -> None:
+    pass
+
+
+def _snapshot(stream: Any) -> Any:
+    """The answer that a client library's stream helper has put together so far."""
+    for name in ("current_message_snapshot", "current_completion_snapshot"):
+        try:
+            return getattr(stream, name)
+        except Exception:  # noqa: S112 - nothing has come yet
+            continue
+    return None

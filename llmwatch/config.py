@@ -1,0 +1,200 @@
+"""configure() and shutdown(): arguments and environment to a runtime."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from llmwatch import _runtime
+from llmwatch._instruments import publication_on
+from llmwatch._recorder import Recorder
+from llmwatch._runtime import Runtime
+from llmwatch._shield import Shield
+from llmwatch.cardinality import Budgets
+from llmwatch.exposition import Endpoint, Page
+from llmwatch.pricing import PriceBook
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from opentelemetry.metrics import MeterProvider
+
+    from llmwatch._settings import Settings
+    from llmwatch.metrics import Semconv
+
+_lock = threading.Lock()
+
+
+class Configuration:
+    """What `configure` has set up.
+
+    Attributes:
+        url: Where the page is served, without a path (`http://127.0.0.1:9464`); empty when it is not.
+        port: Its port; 0 when it is not served.
+    """
+
+    def __init__(self, endpoint: Endpoint | None) -> None:
+        self._endpoint = endpoint
+        self.url = endpoint.url if endpoint is not None else ""
+        self.port = endpoint.port if endpoint is not None else 0
+
+    def close(self) -> None:
+        """Stops serving; recording goes on."""
+        if self._endpoint is not None:
+            self._endpoint.close()
+
+
+def configure(
+    *,
+    service_name: str | None = None,
+    meter_provider: MeterProvider | None = None,
+    port: int | None = None,
+    host: str | None = None,
+    labels: Mapping[str, Iterable[str] | int] | None = None,
+    label_limits: Mapping[str, int] | None = None,
+    prices: str | PathLike[str] | Mapping[str, Any] | None = None,
+    semconv: Semconv | None = None,
+) -> Configuration:
+    """Sets up where calls are recorded. Optional, and may be called again: no count is lost or doubled.
+
+    Each argument that is not given is taken from the environment, from the variables named below.
+
+    Args:
+        service_name: `service.name` of the metrics (`LLMWATCH_SERVICE_NAME`, `OTEL_SERVICE_NAME`).
+        meter_provider: An OpenTelemetry provider to record on; otherwise the global one if somebody has set one, else
+            a private one with a Prometheus reader and a registry of its own.
+        port: Serves `/metrics` there; 0 picks a free port (`LLMWATCH_PORT`, `OTEL_EXPORTER_PROMETHEUS_PORT`).
+        host: The address to serve on, `127.0.0.1` unless given (`LLMWATCH_HOST`, `OTEL_EXPORTER_PROMETHEUS_HOST`).
+        labels: Labels of your own, by name: the allowed values, or how many values there may be
+            (`LLMWATCH_LABELS="tier=free|pro,region=20"`).
+        label_limits: How many values a label may show before the rest say `other`; `series` limits all series of the
+            process together (`LLMWATCH_LABEL_LIMITS="feature=50,series=20000"`).
+        prices: A price file or its content, whose entries win over the price table (`LLMWATCH_PRICES`).
+        semconv: Which generation of the `gen_ai.client.*` metrics is recorded beside `ai_*`: `legacy`, which today's
+            dashboards read, `latest`, `both` or `none` (`LLMWATCH_SEMCONV`).
+
+    Returns:
+        An object with `url`, `port` and `close()`.
+
+    Raises:
+        ValueError: When an argument or a variable is of no use; the message names it.
+        OSError: When the port cannot be bound.
+    """
+    from llmwatch._settings import settings
+
+    chosen = settings(
+        {
+            "service_name": service_name,
+            "meter_provider": meter_provider,
+            "port": port,
+            "host": host,
+            "labels": {name: _allowed(values) for name, values in labels.items()} if labels is not None else None,
+            "label_limits": label_limits,
+            "prices": prices,
+            "semconv": semconv,
+        }
+    )
+    with _lock:
+        return _install(chosen)
+
+
+def shutdown() -> None:
+    """Stops serving and closes what `configure` opened; a provider of yours is left as it is.
+
+    Decorated functions go on to work, and count for a later `configure()`.
+    """
+    with _lock:
+        shield = Shield(strict=_runtime.current().shield.strict)
+        stopped = _runtime.install(Runtime(shield, Recorder(shield), configured=True))
+        if stopped.endpoint is not None:
+            stopped.endpoint.close()
+        if stopped.private:
+            stopped.provider.shutdown()
+
+
+def _install(chosen: Settings) -> Configuration:
+    previous = _runtime.current()
+    declared = tuple(chosen.labels)
+    book = PriceBook(chosen.prices)
+    recorder = Recorder(
+        previous.shield,
+        budgets=_budgets(chosen),
+        declared=declared,
+        semconv=chosen.semconv,
+        book=book,
+    )
+    page, provider, private = _provider(chosen, previous)
+    endpoint = _endpoint(chosen, page, previous.endpoint)
+    publication = publication_on(provider)
+    if publication.recorder is not None:
+        recorder.adopt(publication.recorder)
+    if previous.private or previous.provider is None:  # nobody else shows what it has
+        recorder.adopt(previous.recorder)
+    publication.show(recorder)
+    _runtime.install(
+        Runtime(previous.shield, recorder, previous.clock, True, provider, private, page, endpoint),
+    )
+    if previous.private and not private:
+        previous.provider.shutdown()
+    book.preload()
+    return Configuration(endpoint)
+
+
+def _provider(chosen: Settings, previous: Runtime) -> tuple[Page | None, Any, bool]:
+    """The page, the provider and whether that is ours alone; those of before where they will do."""
+    provider = chosen.meter_provider or _global_provider()
+    if provider is None:
+        if previous.private and previous.page is not None:
+            previous.page.name(chosen.service_name)
+            return previous.page, previous.provider, True
+        page = Page(chosen.service_name)
+        return page, page.private_provider(), True
+    if previous.provider is provider and previous.page is not None:
+        previous.page.name(chosen.service_name)
+        return previous.page, provider, False
+    if chosen.port is None:
+        return None, provider, False
+    page = Page(chosen.service_name)
+    if not hasattr(provider, "add_metric_reader"):
+        raise ValueError("configure(port=...): this meter provider takes no further reader; serve its own instead")
+    provider.add_metric_reader(page.reader)
+    return page, provider, False
+
+
+def _global_provider() -> Any:
+    from opentelemetry.metrics import get_meter_provider
+
+    provider = get_meter_provider()
+    return None if type(provider).__name__ in ("_ProxyMeterProvider", "NoOpMeterProvider") else provider
+
+
+def _endpoint(chosen: Settings, page: Page | None, running: Endpoint | None) -> Endpoint | None:
+    if running is not None and running.serves(page, chosen.host, chosen.port):
+        return running
+    endpoint = None
+    if running is not None:
+        running.close()
+    if chosen.port is not None and page is not None:
+        try:
+            endpoint = Endpoint(page, chosen.host, chosen.port)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"configure(port={chosen.port}): cannot serve on {chosen.host}: {error.strerror}"
+            ) from None
+    return endpoint
+
+
+def _budgets(chosen: Settings) -> Budgets:
+    limits, declared = dict(chosen.label_limits), {}
+    for name, values in chosen.labels.items():
+        if isinstance(values, int):
+            limits.setdefault(name, values)
+        else:
+            declared[name] = values
+            limits.setdefault(name, len(values))
+    return Budgets(limits, declared)
+
+
+def _allowed(values: Iterable[str] | int) -> Any:
+    return values if isinstance(values, int | str) else tuple(values)
