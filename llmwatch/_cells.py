@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
@@ -19,14 +20,17 @@ class Cells:
     Args:
         limit: The number of series, as Prometheus would count them, from which on new label sets are folded.
         fold: Turns a label set that is over the limit into one that is shared by all such.
+
+    Attributes:
+        parked: How many histogram values wait.
+        folded: How often a label set was folded.
     """
 
     def __init__(self, limit: int, fold: Callable[[Metric, Key], Key]) -> None:
         self._limit = limit
         self._fold = fold
-        self._totals: dict[Metric, dict[Key, Amount]] = {}
-        self._values: dict[Metric, dict[Key, list[float]]] = {}
-        self._shown: dict[Metric, set[Key]] = {}
+        self._totals: defaultdict[str, dict[Key, Amount]] = defaultdict(dict)
+        self._values: dict[str, tuple[Metric, dict[Key, list[float]]]] = {}
         self._series = 0
         self.parked = 0
         self.folded = 0
@@ -38,45 +42,53 @@ class Cells:
 
     def add(self, metric: Metric, key: Key, amount: Amount) -> None:
         """Adds to a total; 0 shows it."""
-        totals = self._totals.setdefault(metric, {})
-        if key not in totals:
-            key = self._admit(metric, key)
-        totals[key] = totals.get(key, 0) + amount  # type: ignore[operator]
+        totals = self._totals[metric.name]
+        try:
+            totals[key] += amount  # type: ignore[operator]
+        except KeyError:
+            key = self._admit(metric, key, totals)
+            totals[key] = totals.get(key, 0) + amount  # type: ignore[operator]
 
     def park(self, metric: Metric, key: Key, value: float) -> None:
         """Keeps a histogram's value until `take` asks for it."""
-        self._values.setdefault(metric, {}).setdefault(self._admit(metric, key), []).append(value)
+        _, values = self._values.setdefault(metric.name, (metric, {}))
+        try:
+            values[key].append(value)
+        except KeyError:
+            values.setdefault(self._admit(metric, key, values), []).append(value)
         self.parked += 1
 
     def totals(self, metric: Metric) -> list[tuple[Key, Amount]]:
         """A counter's totals by label set."""
-        return list(self._totals.get(metric, {}).items())
+        return list(self._totals[metric.name].items())
 
     def take(self, most: int) -> Iterator[tuple[Metric, Key, float]]:
         """Takes out up to `most` histogram values, each as `(metric, label set, value)`."""
-        for metric, by_key in self._values.items():
+        for metric, by_key in self._values.values():
             for key, values in by_key.items():
-                while values and most:
+                while values and most > 0:
                     most -= 1
                     self.parked -= 1
                     yield metric, key, values.pop()
 
-    def adopt(self, earlier: Cells, rekey: Callable[[Metric, Key], Key]) -> None:
+    def drop_values_above(self, most: int) -> None:
+        """Forgets histogram values beyond a number, when nobody has ever come for them."""
+        for _ in self.take(self.parked - most):
+            pass
+
+    def adopt(self, earlier: Cells, rekey: Callable[[Metric, Key], Key], metrics: Iterator[Metric]) -> None:
         """Moves everything over from the cells of an earlier configuration."""
-        for metric, totals in earlier._totals.items():
-            for key, amount in totals.items():
+        for metric in metrics:
+            for key, amount in earlier._totals.pop(metric.name, {}).items():
                 self.add(metric, rekey(metric, key), amount)
         for metric, key, value in earlier.take(earlier.parked):
             self.park(metric, rekey(metric, key), value)
-        earlier._totals.clear()
+        self.folded += earlier.folded
 
-    def _admit(self, metric: Metric, key: Key) -> Key:
-        shown = self._shown.setdefault(metric, set())
+    def _admit(self, metric: Metric, key: Key, shown: dict[Key, Amount] | dict[Key, list[float]]) -> Key:
+        if self._series + metric.weight > self._limit:
+            self.folded += 1
+            key = self._fold(metric, key)
         if key not in shown:
-            if self._series + metric.weight > self._limit:
-                self.folded += 1
-                key = self._fold(metric, key)
-            if key not in shown:
-                self._series += metric.weight
-                shown.add(key)
+            self._series += metric.weight
         return key

@@ -117,8 +117,8 @@ class Usage:
 
     def _fit_parts(self) -> None:
         self._fit(self.cache_read_tokens, "audio_cache_read_tokens", "image_cache_read_tokens")
-        self._fit(self.audio_input_tokens, "audio_cache_read_tokens")
-        self._fit(self.image_input_tokens, "image_cache_read_tokens")
+        self._fit(self.audio_input_tokens or 0, "audio_cache_read_tokens")
+        self._fit(self.image_input_tokens or 0, "image_cache_read_tokens")
         self._fit(self.cache_write_tokens, "cache_write_1h_tokens")
         self._fit(self.input_tokens, "cache_read_tokens", "cache_write_tokens")
         self._fit_modalities()

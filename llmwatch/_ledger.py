@@ -1,0 +1,223 @@
+"""CallRecord → cells: what one call adds to the totals, its labels bounded and its usage priced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from llmwatch import metrics
+from llmwatch._call import CallRecord
+from llmwatch._cells import Cells, Key
+from llmwatch._conventions import Subject, conventions
+from llmwatch.attribution import Unusable
+from llmwatch.cardinality import OTHER, Budgets
+from llmwatch.errors import ErrorKind
+from llmwatch.metrics import CALL_LABELS, Metric
+from llmwatch.pricing import Cost, PriceBook, Unpriced
+from llmwatch.usage import Usage
+
+if TYPE_CHECKING:
+    from llmwatch._shield import Shield
+
+
+class Ticket:
+    """An open call's place in the in-flight gauge."""
+
+    __slots__ = ("key", "labels")
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self.labels = labels
+        self.key: Key = ()
+
+
+class Ledger:
+    """The totals that all calls add up to. Not safe for threads by itself: the recorder writes it under its lock.
+
+    Args:
+        shield: Where misuse of labels is reported.
+        budgets: How many values each label may show.
+        declared: The names of the labels that the application declares, in their order.
+        semconv: Which generation of the GenAI convention is recorded beside our own metrics.
+        book: What prices usage; `None` prices nothing.
+    """
+
+    def __init__(
+        self,
+        shield: Shield,
+        budgets: Budgets,
+        declared: tuple[str, ...],
+        semconv: metrics.Semconv,
+        book: PriceBook | None,
+    ) -> None:
+        self.metrics = metrics.enabled(semconv)
+        self.cells = Cells(budgets.series, self._over_the_limit)
+        self._shield = shield
+        self._budgets = budgets
+        self._declared = declared
+        self._names = CALL_LABELS + declared
+        self._book = book
+        self._conventions = conventions(self.metrics)
+        self._admitted: dict[Key, Key] = {}
+
+    def label_names(self, metric: Metric) -> tuple[str, ...]:
+        """A metric's labels, those that the application declares included."""
+        return metric.labels + self._declared if metric.call else metric.labels
+
+    def open(self, ticket: Ticket) -> None:
+        """A call has begun."""
+        labels = ticket.labels
+        ticket.key = tuple(self._bound(name, labels.get(name, "")) for name in metrics.ACTIVE_REQUESTS.labels)
+        self.cells.add(metrics.ACTIVE_REQUESTS, ticket.key, 1)
+
+    def announce(self, labels: Mapping[str, str]) -> None:
+        """Calls with these labels are going to be made."""
+        self._admit(labels)
+
+    def enter(self, record: CallRecord) -> None:
+        """A call has ended."""
+        if isinstance(record.ticket, Ticket):
+            self.cells.add(metrics.ACTIVE_REQUESTS, record.ticket.key, -1)
+        labels = _completed(record)
+        cost = self._price(record, labels)
+        call, extra = self._admit(labels)
+        self._enter_outcome(record, call, extra)
+        self._enter_usage(record, call, extra)
+        self._enter_cost(cost, call, extra)
+        for convention in self._conventions:
+            for metric, key, amount in convention(record, self._subject(record, call)):
+                add = self.cells.park if metric.kind == "histogram" else self.cells.add
+                add(metric, key, amount)
+
+    def adopt(self, earlier: Ledger) -> None:
+        """Takes over all that an earlier ledger has, under the labels of this one."""
+        self._budgets.inherit(earlier._budgets)
+
+        def rekey(metric: Metric, key: Key) -> Key:
+            values = dict(zip(earlier.label_names(metric), key, strict=True))
+            return tuple(values.get(name, "") for name in self.label_names(metric))
+
+        self.cells.adopt(earlier.cells, rekey, iter(earlier.metrics))
+
+    def _enter_outcome(self, record: CallRecord, call: Key, extra: Key) -> None:
+        cells, stream = self.cells, call[:3]
+        cells.add(metrics.REQUESTS, (*call, record.status, *extra), 1)
+        cells.park(metrics.REQUEST_DURATION, (*call[:4], record.status, *extra), record.duration)
+        if record.error is not None:
+            cells.add(metrics.ERRORS, (*call, record.error.value, *extra), 1)
+        if record.first_chunk is not None:
+            cells.park(metrics.TIME_TO_FIRST_CHUNK, stream, record.first_chunk)
+        if record.chunk_gap is not None:
+            cells.park(metrics.TIME_PER_OUTPUT_CHUNK, stream, record.chunk_gap)
+
+    def _enter_usage(self, record: CallRecord, call: Key, extra: Key) -> None:
+        for reason in _shortcomings(record):
+            self.cells.add(metrics.USAGE_MISSING, (*call[1:3], reason), 1)
+        if record.usage is not None:
+            for direction, kind, tokens in record.usage.parts():
+                self.cells.add(metrics.TOKENS, (*call, direction, kind, *extra), tokens)
+        if record.reading is not None and not record.nested:
+            for reason in record.reading.normalised_finish_reasons:
+                self.cells.add(metrics.FINISH_REASONS, (*call[:3], reason), 1)
+
+    def _price(self, record: CallRecord, labels: Mapping[str, str]) -> Cost | Unpriced | None:
+        """What the call costs; `None` when it cannot have cost anything that is not counted elsewhere."""
+        reading, usage = record.reading, record.usage
+        if self._book is None or (usage is None and (record.nested or record.status != "success")):
+            return None
+        model = labels.get("model", "")
+        cost = self._book.cost(
+            usage or Usage(),
+            provider=labels.get("provider", ""),
+            model=model,
+            service_tier=reading.service_tier if reading is not None else None,
+            reported=reading.cost if reading is not None else None,
+            duration=record.duration,
+        )
+        if isinstance(cost, Cost):
+            self._budgets.of("model").declare(model)
+        return cost
+
+    def _enter_cost(self, cost: Cost | Unpriced | None, call: Key, extra: Key) -> None:
+        if isinstance(cost, Unpriced):
+            self.cells.add(metrics.UNPRICED_REQUESTS, (*call[1:3], cost.reason), 1)
+        elif cost is not None:
+            for (direction, kind), dollars in cost.parts.items():
+                self.cells.add(metrics.COST, (*call, direction, kind, cost.source, *extra), dollars)
+            if cost.savings:
+                self.cells.add(metrics.CACHE_SAVINGS, (*call, *extra), cost.savings)
+
+    def _subject(self, record: CallRecord, call: Key) -> Subject:
+        _, provider, model, operation, _ = call
+        requested = self._bound("model", record.labels.get("model", ""))
+        answered = record.reading is not None and record.reading.model is not None
+        error = record.error.value if record.error is not None else ""
+        return Subject(operation, provider, requested, model if answered else "", error)
+
+    def _admit(self, labels: Mapping[str, str]) -> tuple[Key, Key]:
+        """A call's label set, bounded label by label and as a whole, and what the application declares behind it."""
+        stated = tuple([labels.get(name, "") for name in self._names])
+        key = self._admitted.get(stated)
+        if key is None or len(labels) > len(self._names):
+            self._report_undeclared(labels)
+            key = tuple(self._bound(name, value) for name, value in zip(self._names, stated, strict=True))
+            if self.cells.full and key not in self._admitted:
+                self.cells.folded += 1
+                key = tuple(value if name in _CLOSED else OTHER for name, value in zip(self._names, key, strict=True))
+            if key not in self._admitted:
+                self._admitted[key] = key
+                self._show_at_zero(key[: len(CALL_LABELS)], key[len(CALL_LABELS) :])
+        return key[: len(CALL_LABELS)], key[len(CALL_LABELS) :]
+
+    def _show_at_zero(self, call: Key, extra: Key) -> None:
+        """What alerts divide or take the increase of begins at 0, so that its first increase can be seen."""
+        for status in metrics.STATUSES:
+            self.cells.add(metrics.REQUESTS, (*call, status, *extra), 0)
+        for kind in ErrorKind:
+            self.cells.add(metrics.ERRORS, (*call, kind.value, *extra), 0)
+        for direction in metrics.DIRECTIONS:
+            self.cells.add(metrics.TOKENS, (*call, direction, "text", *extra), 0)
+
+    def _report_undeclared(self, labels: Mapping[str, str]) -> None:
+        for name in labels:
+            if name not in self._names:
+                self._shield.warn_once("labels", f"label {name!r} is left out: declare it in configure(labels=...)")
+
+    def _bound(self, label: str, value: str) -> str:
+        if isinstance(value, Unusable):
+            self._shield.warn_once("labels", f"label {label!r} is left out: {value.why}")
+        admitted = self._budgets.of(label).admit(value)
+        if admitted != value:
+            self.cells.add(metrics.LABEL_OVERFLOW, (label,), 1)
+        return admitted
+
+    def _over_the_limit(self, metric: Metric, key: Key) -> Key:
+        names = self.label_names(metric)
+        return tuple(value if name in _CLOSED else OTHER for name, value in zip(names, key, strict=True))
+
+
+# Labels whose values llmwatch itself chooses, or nearly so: they keep their values in a folded label set.
+_CLOSED = frozenset(
+    "provider operation status direction kind cost_source error_type reason where label version price_table "
+    "gen_ai.provider.name gen_ai.operation.name gen_ai.token.type gen_ai.token.modality error.type".split()
+)
+
+
+def _completed(record: CallRecord) -> Mapping[str, str]:
+    """A call's labels, with what the response knows better than the caller."""
+    reading, labels = record.reading, record.labels
+    if reading is None:
+        return labels
+    better = {"provider": reading.provider, "model": reading.model, "operation": reading.operation}
+    return {**labels, **{name: value for name, value in better.items() if value}}
+
+
+def _shortcomings(record: CallRecord) -> Iterator[str]:
+    """Why a call's usage is unknown, or not as it was reported."""
+    if record.usage is not None and record.usage.anomalies:
+        yield "inconsistent"
+    if record.nested or (record.usage is not None and record.usage.is_known):
+        return
+    if record.status == "success":
+        yield "unrecognised" if record.reading is None else "not_reported"
+    elif record.first_chunk is not None:
+        yield "interrupted"
