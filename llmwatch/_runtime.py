@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from llmwatch._call import Call
@@ -35,8 +35,8 @@ class Runtime:
         endpoint: Who serves it.
     """
 
-    shield: Shield = field(default_factory=Shield)
-    recorder: Recorder = field(default=None)  # type: ignore[assignment]
+    shield: Shield
+    recorder: Recorder
     clock: Clock = time.perf_counter
     configured: bool = False
     provider: Any = None
@@ -44,9 +44,10 @@ class Runtime:
     page: Any = None
     endpoint: Any = None
 
-    def __post_init__(self) -> None:
-        if self.recorder is None:
-            object.__setattr__(self, "recorder", Recorder(self.shield))
+    @classmethod
+    def unpublished(cls, shield: Shield, *, configured: bool = False) -> Runtime:
+        """A runtime that nobody shows anywhere yet: it keeps count for the one that comes after it."""
+        return cls(shield, Recorder(shield), configured=configured)
 
     def begin(self, stated: Mapping[str, str], extractor: Extractor | None = None) -> Ongoing:
         """Opens a call: what is stated wins over what the surrounding blocks say.
@@ -68,7 +69,7 @@ class Runtime:
             self.shield.report("announce", error)
 
 
-_installed = Runtime()
+_installed = Runtime.unpublished(Shield())
 _lock = threading.Lock()
 
 

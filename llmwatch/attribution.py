@@ -83,7 +83,7 @@ class attribute:  # noqa: N801 - a block and a decorator, used like a function
 
     def __call__(self, fn: F) -> F:
         _refuse_generators(fn, "attribute")
-        return _within(fn, lambda: attribute(**self._labels))  # type: ignore[arg-type]
+        return _within(fn, lambda: attribute(**self._labels))
 
 
 class _Carried:

@@ -13,6 +13,7 @@ from llmwatch._runtime import Runtime
 from llmwatch._shield import Shield
 from llmwatch.cardinality import Budgets
 from llmwatch.exposition import Endpoint, Page
+from llmwatch.extractors import load_plugins
 from llmwatch.pricing import PriceBook
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def shutdown() -> None:
     """
     with _lock:
         shield = Shield(strict=_runtime.current().shield.strict)
-        stopped = _runtime.install(Runtime(shield, Recorder(shield), configured=True))
+        stopped = _runtime.install(Runtime.unpublished(shield, configured=True))
         if stopped.endpoint is not None:
             stopped.endpoint.close()
         if stopped.private:
@@ -116,6 +117,7 @@ def shutdown() -> None:
 def _install(chosen: Settings) -> Configuration:
     previous = _runtime.current()
     declared = tuple(chosen.labels)
+    load_plugins(previous.shield.report)
     book = PriceBook(chosen.prices)
     recorder = Recorder(
         previous.shield,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from llmwatch.extractors._plugins import load_plugins
 from llmwatch.extractors._reading import Accumulator, Reading
 from llmwatch.extractors._registry import E, Extractor, Match, Registry, apply, check_extractor, completed
 from llmwatch.extractors.anthropic import Messages
@@ -22,6 +23,7 @@ __all__ = [
     "apply",
     "check_extractor",
     "completed",
+    "load_plugins",
     "read",
     "read_stream",
     "register_extractor",

@@ -23,7 +23,7 @@ def get(source: Any, name: str) -> Any:
     return _elsewhere(source, name, type(source))
 
 
-def _elsewhere(source: Any, name: str, cls: type) -> Any:
+def _elsewhere(source: Any, name: str, cls: Any) -> Any:
     """A field that is not in the instance's dictionary: of a mapping, an undeclared one, or one of the class."""
     if issubclass(cls, Mapping):
         return source.get(name)
@@ -35,7 +35,7 @@ def _elsewhere(source: Any, name: str, cls: type) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _place(cls: type, name: str) -> str:
+def _place(cls: Any, name: str) -> str:
     """Where objects of a class keep what their dictionaries lack; of pydantic models only properties count."""
     if any(name in base.__dict__ for base in cls.__mro__):
         return "class"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from llmwatch.extractors import _paths, _raw
 from llmwatch.extractors._fields import fields_of
@@ -54,7 +54,7 @@ class Registry:
         """An accumulator for the stream that this event begins, and the provider it would be from."""
         for matches, extractor in self._custom:
             if _is_accumulator(extractor) and matches(event):
-                return extractor(), None  # type: ignore[operator]
+                return cast("type[Accumulator]", extractor)(), None
         for shape in self._shapes:
             if shape.api == api or shape.recognises_event(event):
                 return shape.accumulator(), self.vendor_of(type(event)) or shape.provider
@@ -81,7 +81,7 @@ class Registry:
         return self._find(response, None) if api is not None else None
 
 
-_PLAIN = str | bytes | int | float | list | tuple
+_PLAIN = (str, bytes, int, float, list, tuple)
 _KNOWN_CLASSES = 1024  # classes can be made without end (generic models); beyond this they are looked at each time
 
 
@@ -89,7 +89,7 @@ def apply(extractor: Extractor, response: Any) -> Reading | Usage | None:
     """What a function or a path mapping makes of a response."""
     if isinstance(extractor, Mapping):
         return _paths.read(extractor, response)
-    return extractor(response)  # type: ignore[return-value]
+    return cast("Reader", extractor)(response)
 
 
 def completed(found: Reading | Usage | None, stated: str | None, fallback: str | None) -> Reading | None:

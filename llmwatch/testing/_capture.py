@@ -1,7 +1,8 @@
-"""Testing: what a piece of code records, caught, with a clock that is moved by hand."""
+"""Catches what a piece of code records, with a clock that is moved by hand."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,8 +11,6 @@ from llmwatch._call import CallRecord
 from llmwatch._recorder import Recorder
 from llmwatch._runtime import Clock, Runtime
 from llmwatch._shield import Shield
-
-__all__ = ["Capture", "ManualClock", "capture"]
 
 
 class ManualClock:
@@ -63,8 +62,7 @@ def capture(clock: Clock | None = None, *, strict: bool = True) -> Iterator[Capt
     """
     shield = Shield(strict=strict)
     recorder = Capture(shield)
-    timing = {} if clock is None else {"clock": clock}
-    replaced = _runtime.install(Runtime(shield, recorder, configured=True, **timing))
+    replaced = _runtime.install(Runtime(shield, recorder, clock or time.perf_counter, configured=True))
     try:
         yield recorder
     finally:
