@@ -71,6 +71,15 @@ class Cells:
                     self.parked -= 1
                     yield metric, key, values.pop()
 
+    def take_all(self) -> Iterator[tuple[Metric, Key, list[float]]]:
+        """Takes out all histogram values, each as `(metric, label set, values)`."""
+        self.parked = 0
+        for metric, by_key in self._values.values():
+            for key, values in by_key.items():
+                if values:
+                    yield metric, key, values
+                    by_key[key] = []
+
     def drop_values_above(self, most: int) -> None:
         """Forgets histogram values beyond a number, when nobody has ever come for them."""
         for _ in self.take(self.parked - most):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from llmwatch import metrics
+from llmwatch._bound import record_all
 from llmwatch._version import __version__
 from llmwatch.metrics import Metric
 
@@ -42,7 +43,7 @@ class Publication:
         for metric in (metrics.BUILD_INFO, *recorder.metrics):
             if metric not in self._instruments:
                 self._instruments[metric] = self._create(metric)
-        recorder.publish_values = self._record_values
+        recorder.publication = self
 
     def _create(self, metric: Metric) -> Any:
         if metric.kind == "histogram":
@@ -76,12 +77,15 @@ class Publication:
 
         return report
 
-    def _record_values(self, most: int) -> None:
-        recorder = self.recorder
-        if recorder is None:
-            return
+    def take_some(self, recorder: Recorder, most: int) -> None:
+        """Takes up to so many histogram values, outside of a collection."""
         for metric, key, value in recorder.cells.take(most):
             self._instruments[metric].record(value, _attributes(metric, recorder.label_names(metric), key))
+
+    def take_all(self, recorder: Recorder) -> None:
+        """Takes all histogram values, inside a collection."""
+        for metric, key, values in recorder.cells.take_all():
+            record_all(self._instruments[metric], values, _attributes(metric, recorder.label_names(metric), key))
 
 
 _publications: WeakKeyDictionary[MeterProvider, Publication] = WeakKeyDictionary()

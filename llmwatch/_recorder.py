@@ -20,6 +20,7 @@ from llmwatch.cardinality import Budgets
 from llmwatch.metrics import Metric
 
 if TYPE_CHECKING:
+    from llmwatch._instruments import Publication
     from llmwatch._shield import Shield
     from llmwatch.pricing import PriceBook
 
@@ -41,7 +42,7 @@ class Recorder:
     Attributes:
         metrics: What it records.
         label_names: A metric's labels, those that the application declares included.
-        publish_values: Hands over up to so many histogram values; a publication puts its own here.
+        publication: What takes the histogram values, once it is there; until then they stay parked.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Recorder:
         book: PriceBook | None = None,
     ) -> None:
         self.shield = shield
-        self.publish_values: Callable[[int], None] = _keep
+        self.publication: Publication | None = None
         self._ledger = Ledger(shield, budgets or Budgets(), declared, semconv, book)
         self.cells = self._ledger.cells
         self.metrics = self._ledger.metrics
@@ -87,7 +88,8 @@ class Recorder:
             self._book.load()
         with self._lock:
             self._fold(len(self._parked))
-            self.publish_values(self.cells.parked)
+            if self.publication is not None:
+                self.publication.take_all(self)
 
     def totals(self, metric: Metric) -> list[tuple[Key, Amount]]:
         """A counter's totals by label set, in the order of `label_names`."""
@@ -125,7 +127,8 @@ class Recorder:
         if self._lock.acquire(blocking=False):
             try:
                 self._fold(_RELIEF)
-                self.publish_values(_RELIEF)
+                if self.publication is not None:
+                    self.publication.take_some(self, _RELIEF)
                 self.cells.drop_values_above(_UNPUBLISHED_VALUES)
             except Exception as error:
                 self.shield.report("record", error)
@@ -142,10 +145,6 @@ class Recorder:
                     self._ledger.enter(entry)
             except Exception as error:
                 self.shield.report("record", error)
-
-
-def _keep(most: int) -> None:
-    """Histogram values stay parked while there is no instrument to take them."""
 
 
 # Metrics that are not counted up call by call.

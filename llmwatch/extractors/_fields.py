@@ -25,9 +25,9 @@ def get(source: Any, name: str) -> Any:
 
 def _elsewhere(source: Any, name: str, cls: Any) -> Any:
     """A field that is not in the instance's dictionary: of a mapping, an undeclared one, or one of the class."""
-    if issubclass(cls, Mapping):
-        return source.get(name)
     place = _place(cls, name)
+    if place == "mapping":
+        return source.get(name)
     if place == "extra":
         extra = source.__pydantic_extra__
         return extra.get(name) if extra else None
@@ -37,6 +37,8 @@ def _elsewhere(source: Any, name: str, cls: Any) -> Any:
 @lru_cache(maxsize=4096)
 def _place(cls: Any, name: str) -> str:
     """Where objects of a class keep what their dictionaries lack; of pydantic models only properties count."""
+    if issubclass(cls, Mapping):
+        return "mapping"
     if any(name in base.__dict__ for base in cls.__mro__):
         return "class"
     if any("__pydantic_extra__" in base.__dict__ for base in cls.__mro__):
@@ -75,6 +77,8 @@ def total(*counts: Any) -> Any:
 def text(source: Any, *names: str) -> str | None:
     """The non-empty string at the end of a path, or `None`; an enum member gives its value."""
     value = dig(source, *names)
+    if type(value) is str or value is None:
+        return value or None
     if isinstance(value, Enum):
         value = value.value
     elif not isinstance(value, str | Mapping):
@@ -98,16 +102,20 @@ def items(source: Any, *names: str) -> list[Any] | tuple[Any, ...]:
 
 def fields_of(source: Any) -> Mapping[str, Any]:
     """The fields that the source itself holds, for a look at which there are; empty for what has none."""
-    if type(source) is dict or isinstance(source, Mapping):
+    if type(source) is dict:
         return source
     values = getattr(source, "__dict__", None)
-    return values if isinstance(values, dict) else {}
+    if type(values) is dict and not isinstance(source, Mapping):
+        return values
+    return source if isinstance(source, Mapping) else {}
 
 
 def everything(source: Any) -> Mapping[str, Any]:
     """The fields that the source holds, those included that a pydantic model was given without declaring them."""
+    if type(source) is dict:
+        return source
     values = fields_of(source)
-    extra = None if isinstance(source, Mapping) else getattr(source, "__pydantic_extra__", None)
+    extra = None if source is None else getattr(source, "__pydantic_extra__", None)
     return {**values, **extra} if isinstance(extra, dict) and extra else values
 
 

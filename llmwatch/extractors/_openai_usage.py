@@ -21,17 +21,15 @@ def read_usage(usage: Any, response: Any = None) -> Usage | None:
         usage: The usage object.
         response: The response or chunk that it came in; only its model and its gateway's marks are looked at.
     """
-    places = _places(usage)
-    inputs, outputs = _first(places, _INPUTS), _first(places, _OUTPUTS)
-    if inputs is None and outputs is None:
+    stated = _stated(usage)
+    if "input_tokens" not in stated and "output_tokens" not in stated:
         return None
-    parts = {name: _first(places, spots) for name, spots in _PARTS.items()}
-    for name in _outside(places["usage"], inputs, outputs, parts, response):
-        if name in _MADE:
-            outputs = (outputs or 0) + (parts[name] or 0)
-        else:
-            inputs = (inputs or 0) + (parts[name] or 0)
-    return Usage(inputs, outputs, **{name: value for name, value in parts.items() if name not in _UNKEPT})
+    total = stated.pop("total_tokens", None)
+    for name in _outside(usage, total, stated, response):
+        direction = "output_tokens" if name in _MADE else "input_tokens"
+        stated[direction] = (stated.get(direction) or 0) + (stated.get(name) or 0)
+    stated.pop("citation_tokens", None)
+    return Usage(**stated)
 
 
 def read_total(usage: Any) -> Usage | None:
@@ -41,8 +39,8 @@ def read_total(usage: Any) -> Usage | None:
 
 def has_totals(usage: Any) -> bool:
     """Whether an object says how many tokens went in or came out; gateways send empty and all-null ones too."""
-    places = {"usage": everything(usage)}
-    return _first(places, (*_INPUTS, *_OUTPUTS)) is not None
+    fields = everything(usage)
+    return any(number(fields.get(name)) is not None for name in _TOTALS)
 
 
 def read_cost(usage: Any, response: Any = None) -> Decimal | None:
@@ -53,6 +51,9 @@ def read_cost(usage: Any, response: Any = None) -> Decimal | None:
     last chunk), Venice's `cost.usd` and xAI's `usage.cost_in_usd_ticks` (10^10 to the dollar; 0 on Azure, which bills
     by itself) say nothing when they are 0.
     """
+    fields = everything(usage)
+    if not (_COSTS & fields.keys() or get(response, "cost")):
+        return None
     charged = count(usage, "cost")
     if charged is not None and get(usage, "is_byok") is True:
         fee, upstream = _amount(charged), _amount(count(usage, "cost_details", "upstream_inference_cost"))
@@ -86,43 +87,47 @@ def reading_of(response: Any, stated: Any, /, **own: Any) -> Reading:
     return Reading(**{**alike, **own})
 
 
-_INPUTS = (("usage", "prompt_tokens"), ("usage", "input_tokens"))
-_OUTPUTS = (("usage", "completion_tokens"), ("usage", "output_tokens"))
-_DETAILS = {
-    "input": ("prompt_tokens_details", "prompt_token_details", "input_tokens_details", "input_token_details"),
-    "output": (
-        "completion_tokens_details",
-        "completion_token_details",
-        "output_tokens_details",
-        "output_token_details",
-    ),
-    "written": ("cache_creation",),
+_TOTALS = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens")
+
+# Where each count stands: the fields of an object, with our name for each and, where a count stands in several
+# places, the rank of this one. The fields of an object inside stand in a mapping of their own.
+_CACHED = {"audio_tokens": ("audio_cache_read_tokens", 0), "image_tokens": ("image_cache_read_tokens", 0)}
+_INPUT: dict[str, Any] = {
+    "cached_tokens": ("cache_read_tokens", 0),
+    "cache_write_tokens": ("cache_write_tokens", 0),
+    "cache_creation_tokens": ("cache_write_tokens", 1),
+    "audio_tokens": ("audio_input_tokens", 0),
+    "image_tokens": ("image_input_tokens", 0),
+    "cached_tokens_details": _CACHED,
 }
-_PARTS = {
-    "cache_read_tokens": (
-        ("input", "cached_tokens"),
-        ("usage", "cached_tokens"),
-        ("usage", "prompt_cache_hit_tokens"),
-        ("usage", "num_cached_tokens"),
-        ("usage", "cache_read_input_tokens"),
+_OUTPUT = {
+    "reasoning_tokens": ("reasoning_tokens", 0),
+    "audio_tokens": ("audio_output_tokens", 0),
+    "image_tokens": ("image_output_tokens", 0),
+}
+_USAGE: dict[str, Any] = {
+    "prompt_tokens": ("input_tokens", 0),
+    "input_tokens": ("input_tokens", 1),
+    "completion_tokens": ("output_tokens", 0),
+    "output_tokens": ("output_tokens", 1),
+    "total_tokens": ("total_tokens", 0),
+    "cached_tokens": ("cache_read_tokens", 1),
+    "prompt_cache_hit_tokens": ("cache_read_tokens", 2),
+    "num_cached_tokens": ("cache_read_tokens", 3),
+    "cache_read_input_tokens": ("cache_read_tokens", 4),
+    "cache_creation_input_tokens": ("cache_write_tokens", 2),
+    "reasoning_tokens": ("reasoning_tokens", 1),
+    "citation_tokens": ("citation_tokens", 0),
+    "cache_creation": {"ephemeral_1h_input_tokens": ("cache_write_1h_tokens", 0)},
+    **dict.fromkeys(
+        ("prompt_tokens_details", "prompt_token_details", "input_tokens_details", "input_token_details"), _INPUT
     ),
-    "cache_write_tokens": (
-        ("input", "cache_write_tokens"),
-        ("input", "cache_creation_tokens"),
-        ("usage", "cache_creation_input_tokens"),
+    **dict.fromkeys(
+        ("completion_tokens_details", "completion_token_details", "output_tokens_details", "output_token_details"),
+        _OUTPUT,
     ),
-    "cache_write_1h_tokens": (("written", "ephemeral_1h_input_tokens"),),
-    "reasoning_tokens": (("output", "reasoning_tokens"), ("usage", "reasoning_tokens")),
-    "audio_input_tokens": (("input", "audio_tokens"),),
-    "audio_output_tokens": (("output", "audio_tokens"),),
-    "image_input_tokens": (("input", "image_tokens"),),
-    "image_output_tokens": (("output", "image_tokens"),),
-    "audio_cache_read_tokens": (("cached", "audio_tokens"),),
-    "image_cache_read_tokens": (("cached", "image_tokens"),),
-    "citation_tokens": (("usage", "citation_tokens"),),
 }
 _MADE = frozenset({"reasoning_tokens"})
-_UNKEPT = frozenset({"citation_tokens"})
 
 # Parts that `total_tokens` proves to stand outside of the two totals, as it is larger than their sum by just these.
 _PROVEN = (
@@ -137,47 +142,52 @@ _UNTOTALLED = (
     ("deep-research", ("citation_tokens",), ("citation_tokens", "reasoning_tokens")),  # Perplexity
 )
 _TOTAL_COST, _USD, _TICKS = ("cost", "total_cost"), ("cost", "usd"), ("cost_in_usd_ticks",)
+_COSTS = frozenset({"cost", "cost_in_usd_ticks"})
 _LARGEST_AMOUNT = 10**18
 
-_Places = Mapping[str, Mapping[str, Any]]
-_Spots = tuple[tuple[str, str], ...]
+
+def _stated(usage: Any) -> dict[str, Any]:
+    """The counts that an object states, under our names: one walk over what is there."""
+    found: dict[str, tuple[int, Any]] = {}
+    _walk(usage, _USAGE, found)
+    return {name: value for name, (_, value) in found.items()}
 
 
-def _places(usage: Any) -> _Places:
-    top = everything(usage)
-    places = {"usage": top}
-    for place, names in _DETAILS.items():
-        places[place] = next((found for name in names if (found := everything(top.get(name)))), {})
-    places["cached"] = everything(places["input"].get("cached_tokens_details"))
-    return places
+def _walk(source: Any, spots: Mapping[str, Any], found: dict[str, tuple[int, Any]]) -> None:
+    for field, value in everything(source).items():
+        if value is None or (spot := spots.get(field)) is None:
+            continue
+        if type(spot) is dict:
+            _walk(value, spot, found)
+        elif number(value) is not None:
+            name, rank = spot
+            if name not in found or rank < found[name][0]:
+                found[name] = (rank, value)
 
 
-def _first(places: _Places, spots: _Spots) -> Any:
-    for place, name in spots:
-        value = number(places[place].get(name))
-        if value is not None:
-            return value
-    return None
-
-
-def _outside(
-    usage: Mapping[str, Any], inputs: Any, outputs: Any, parts: dict[str, Any], response: Any
-) -> tuple[str, ...]:
+def _outside(usage: Any, total: Any, stated: dict[str, Any], response: Any) -> tuple[str, ...]:
     """The parts that stand outside of their total; names Gemini's thoughts where only the total shows them."""
-    total, model = usage.get("total_tokens"), (text(response, "model") or "").lower()
+    inputs, outputs = stated.get("input_tokens"), stated.get("output_tokens")
     missing = total - inputs - outputs if type(total) is type(inputs) is type(outputs) is int else 0
     if missing > 0:
         for names in _PROVEN:
-            if missing == sum(parts[name] or 0 for name in names):
+            if missing == sum(stated.get(name) or 0 for name in names):
                 return names
-        if "gemini" in model and not parts["reasoning_tokens"]:
-            parts["reasoning_tokens"] = missing
+        if not stated.get("reasoning_tokens") and "gemini" in _model(response):
+            stated["reasoning_tokens"] = missing
             return ("reasoning_tokens",)
         return ()
-    for fragment, marks, names in _UNTOTALLED:
-        if fragment in model and any(mark in usage or get(response, mark) is not None for mark in marks):
-            return names
+    if "reasoning_tokens" in stated or "citation_tokens" in stated:
+        for fragment, marks, names in _UNTOTALLED:
+            if fragment in _model(response) and any(
+                get(place, mark) is not None for mark in marks for place in (usage, response)
+            ):
+                return names
     return ()
+
+
+def _model(response: Any) -> str:
+    return (text(response, "model") or "").lower()
 
 
 def _amount(value: Any) -> Decimal | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 _NAMES = frozenset({"LegacyAPIResponse", "APIResponse", "AsyncAPIResponse"})
@@ -12,9 +13,14 @@ def unwrap(response: Any) -> Any:
 
     A body that has not been received yet is left alone: reading it would take it from the caller.
     """
-    if not any(base.__name__ in _NAMES for base in type(response).__mro__):
+    if not _is_raw(type(response)):
         return response
     http_response = response.http_response
     if not http_response.is_closed or "json" not in http_response.headers.get("content-type", ""):
         return None
     return http_response.json()
+
+
+@lru_cache(maxsize=1024)
+def _is_raw(cls: Any) -> bool:
+    return any(base.__name__ in _NAMES for base in cls.__mro__)

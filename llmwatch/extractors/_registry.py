@@ -55,10 +55,8 @@ class Registry:
         for matches, extractor in self._custom:
             if _is_accumulator(extractor) and matches(event):
                 return cast("type[Accumulator]", extractor)(), None
-        for shape in self._shapes:
-            if shape.api == api or shape.recognises_event(event):
-                return shape.accumulator(), self.vendor_of(type(event)) or shape.provider
-        return None
+        shape = self._best(api, lambda shape: shape.recognises_event(event))
+        return None if shape is None else (shape.accumulator(), self.vendor_of(type(event)) or shape.provider)
 
     def vendor_of(self, cls: type) -> str | None:
         """The provider whose client library defines the class or one of its bases."""
@@ -73,12 +71,18 @@ class Registry:
         shape = self._known.get(cls)
         if shape is not None or not fields_of(response):
             return shape
-        for shape in self._shapes:
-            if shape.api == api or (api is None and shape.recognises(response)):
-                if hasattr(cls, "__pydantic_fields__") and len(self._known) < _KNOWN_CLASSES:
-                    self._known[cls] = shape
+        shape = self._best(api, lambda shape: shape.recognises(response))
+        if shape is not None and hasattr(cls, "__pydantic_fields__") and len(self._known) < _KNOWN_CLASSES:
+            self._known[cls] = shape
+        return shape
+
+    def _best(self, api: str | None, recognises: Callable[[Shape], bool]) -> Shape | None:
+        """The stated shape where it recognises what came, else whichever does, else the stated one all the same."""
+        stated = [shape for shape in self._shapes if shape.api == api]
+        for shape in (*stated, *self._shapes):
+            if recognises(shape):
                 return shape
-        return self._find(response, None) if api is not None else None
+        return stated[0] if stated else None
 
 
 _PLAIN = (str, bytes, int, float, list, tuple)

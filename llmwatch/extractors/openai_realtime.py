@@ -29,7 +29,7 @@ class Realtime:
 
     def recognises_event(self, event: Any) -> bool:
         fields = fields_of(event)
-        return "event_id" in fields and str(fields.get("type") or "").startswith(_EVENTS)
+        return "event_id" in fields and (text(event, "type") or "").startswith(_EVENTS)
 
     def read(self, response: Any) -> Reading:
         """Reads one response of a session, or the event that ends it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmwatch.extractors._fields import fields_of, get
+from llmwatch.extractors._fields import fields_of, get, text
 from llmwatch.extractors._last import Last
 from llmwatch.extractors._openai_usage import read_error, reading_of
 from llmwatch.extractors.openai_responses import ending
@@ -25,8 +25,7 @@ class Runs:
         return fields_of(response).get("object") == "thread.run"
 
     def recognises_event(self, event: Any) -> bool:
-        fields = fields_of(event)
-        return str(fields.get("object") or fields.get("event") or "").startswith("thread.")
+        return (text(event, "object") or text(event, "event") or "").startswith("thread.")
 
     def read(self, response: Any) -> Reading:
         ended = ending(response)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmwatch.extractors._fields import fields_of, get
+from llmwatch.extractors._fields import fields_of, get, text
 from llmwatch.extractors._last import Last
 from llmwatch.extractors._openai_usage import reading_of
 
@@ -27,7 +27,7 @@ class Transcriptions:
         return "text" in fields and any(base.__name__.startswith("Transcription") for base in type(response).__mro__)
 
     def recognises_event(self, event: Any) -> bool:
-        return str(fields_of(event).get("type") or "").startswith(("transcript.", "transcription."))
+        return (text(event, "type") or "").startswith(("transcript.", "transcription."))
 
     def read(self, response: Any) -> Reading:
         return reading_of(response, get(response, "usage"), operation="transcription")

@@ -132,8 +132,10 @@ class PriceBook:
         if reported is not None and reported.is_finite() and reported >= 0:
             savings = self._savings(usage, (provider, model, service_tier, int(day), int(second)))
             return Cost(reported, {("request", "reported"): reported}, "provider", savings)
-        if not model or len(model) > LONGEST_NAME or len(provider or "") > LONGEST_NAME:
-            return Unpriced("unknown_model" if model else "no_model")
+        if not model or model.isspace():
+            return Unpriced("no_model")
+        if len(model) > LONGEST_NAME or len(provider or "") + len(service_tier or "") > LONGEST_NAME:
+            return _UNKNOWN
         found = self._quotes(provider, model, service_tier, int(day))
         return found.at(int(second)).cost(usage, duration) if isinstance(found, Day) else found
 

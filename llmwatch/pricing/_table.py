@@ -6,6 +6,8 @@ other libraries price with it too.
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - see register_at_fork
+import logging  # noqa: F401 - likewise
 import os
 import threading
 import time
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
 DAY = 86_400
-_FORK_WAITS = 10.0
+_FORK_WAITS = 5.0
 _EPOCH = date(1970, 1, 1)
 
 # What a response may call its service tier, and the request context that genai-prices selects a variant with. Vendors:
@@ -87,6 +89,8 @@ class PriceTable:
         self._held = False
         if hasattr(os, "register_at_fork"):
             # A child that is born in the middle of the import would wait forever for a thread that it does not have.
+            # The last one registered waits first: not while it holds the locks of logging and of the thread pools, which
+            # the import needs, so those two modules have registered theirs before.
             os.register_at_fork(
                 before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
             )
@@ -178,6 +182,8 @@ class PriceTable:
     def _after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
         self._loader = None
+        if not self._held and self._providers is None:
+            self._providers = {}  # the import is cut in two and can never be done here: unpriced, but not stuck
 
 
 TABLE = PriceTable()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from llmwatch.extractors import Accumulator, Extractor, Reading, apply, check_extractor as checked_extractor, completed
+from llmwatch import extractors
+from llmwatch.extractors import Accumulator, Extractor, Reading, apply, completed
 from llmwatch.usage import Usage
 
-_WRONG = (None, "not a number", -1, float("nan"), 10**30, [], {})
+_WRONG: tuple[Any, ...] = (None, "not a number", -1, float("nan"), 10**30, [], {})
 
 
 def check_extractor(extractor: Extractor, response: Any, expected: Usage) -> None:
@@ -26,13 +28,13 @@ def check_extractor(extractor: Extractor, response: Any, expected: Usage) -> Non
         AssertionError: Saying what the extractor did.
         TypeError: When it is no extractor at all.
     """
-    checked_extractor(extractor)
+    extractors.check_extractor(extractor)
     before = copy.deepcopy(response)
     found = _usage(completed(apply(extractor, response), None, None))
     assert found == expected, f"read {found}, expected {expected}"
     assert response == before, "the extractor changed the response"
     for broken, what in _broken(response):
-        _check_calm(lambda broken=broken: apply(extractor, broken), what)
+        _check_calm(partial(apply, extractor, broken), what)
 
 
 def check_accumulator(accumulator: Callable[[], Accumulator], events: Sequence[Any], expected: Usage) -> None:
@@ -45,11 +47,11 @@ def check_accumulator(accumulator: Callable[[], Accumulator], events: Sequence[A
     assert _usage(whole) == expected, f"read {_usage(whole)}, expected {expected}"
     assert _usage(_fed(accumulator, events)) == expected, "a second stream read differently: state is shared"
     for length in range(len(events)):
-        _check_calm(lambda length=length: _fed(accumulator, events[:length]), f"the first {length} events")
+        _check_calm(partial(_fed, accumulator, events[:length]), f"the first {length} events")
     for position, event in enumerate(events):
         for broken, what in _broken(event):
             changed = [*events[:position], broken, *events[position + 1 :]]
-            _check_calm(lambda changed=changed: _fed(accumulator, changed), f"event {position} with {what}")
+            _check_calm(partial(_fed, accumulator, changed), f"event {position} with {what}")
 
 
 def _fed(accumulator: Callable[[], Accumulator], events: Sequence[Any]) -> Reading | None:

@@ -1,0 +1,42 @@
+"""What several tests need of the machine: the corpus, programs, modules. Skipped where missing, a failure in CI."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+IN_CI = os.environ.get("CI") == "true"
+
+
+def missing(what: str) -> NoReturn:
+    """Skips the test; in CI, where nothing may be missing, it fails."""
+    if IN_CI:
+        pytest.fail(f"{what} is missing, and this is CI", pytrace=False)
+    pytest.skip(f"{what} is missing")
+
+
+def require(program: str) -> str:
+    """The path of a program (`prometheus`)."""
+    path = shutil.which(program)
+    return path if path is not None else missing(f"the program {program}")
+
+
+def require_module(name: str) -> ModuleType:
+    """A module that is not among the dependencies of the tests, or not on every machine."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        missing(f"the module {name}")
+
+
+def corpus_path() -> Path:
+    """The recorded responses: `LLMWATCH_CORPUS`, else beside the repository."""
+    path = Path(os.environ.get("LLMWATCH_CORPUS") or REPOSITORY.parent / "shared" / "corpus")
+    return path if (path / "responses").is_dir() else missing(f"the corpus at {path} (LLMWATCH_CORPUS)")
