@@ -49,12 +49,13 @@ def _deliver(ongoing: Ongoing, response: Any) -> Any:
 
 def _delivered(ongoing: Ongoing, response: Any) -> Any:
     if inspect.iscoroutine(response):
-        return _awaited(ongoing, response)
+        return _named(_awaited(ongoing, response), response)
     if hasattr(type(response), "add_done_callback"):  # a future of asyncio or of concurrent.futures
         response.add_done_callback(functools.partial(_done, ongoing))
         return response
-    if not ongoing.respond(response) and is_stream(response):
+    if is_stream(response):
         return proxied(response, Tap(ongoing))
+    ongoing.respond(response)
     ongoing.succeed()
     return response
 
@@ -75,10 +76,18 @@ async def _awaited(ongoing: Ongoing, response: Coroutine[Any, Any, Any]) -> Any:
     return _deliver(ongoing, answer)
 
 
+def _named(coroutine: Coroutine[Any, Any, Any], like: Any) -> Coroutine[Any, Any, Any]:
+    """The coroutine under the name by which tasks and warnings would show it without us."""
+    for name in ("__name__", "__qualname__"):
+        setattr(coroutine, name, getattr(like, name, getattr(coroutine, name)))
+    return coroutine
+
+
 def _done(ongoing: Ongoing, future: Any) -> None:
     if future.cancelled():
         ongoing.end("cancelled")
-    elif error := future.exception():
+    # `exception()` would tell asyncio that somebody has taken note of it, and it would not be logged.
+    elif error := future._exception if hasattr(future, "_exception") else future.exception():
         ongoing.fail(error)
     else:
         ongoing.respond(future.result())
@@ -112,10 +121,13 @@ def _wrapper(kind: Kind, statement: Statement) -> Callable[..., Any]:
             response = wrapped(*args, **kwargs)
         return _deliver(ongoing, response)
 
-    async def in_coroutine(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    async def observed(wrapped: Any, args: Any, kwargs: Any) -> Any:
         with statement.begin() as ongoing:
             response = await wrapped(*args, **kwargs)
         return _deliver(ongoing, response)
+
+    def in_coroutine(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return _named(observed(wrapped, args, kwargs), wrapped)
 
     def in_generator(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with statement.begin() as ongoing:
@@ -127,8 +139,22 @@ def _wrapper(kind: Kind, statement: Statement) -> Callable[..., Any]:
 
 
 class _BoundObserved(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
+    """An observed method, taken from an object or from its class: it is found there again by its name."""
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return getattr, (self._self_instance, self.__name__)
+        return getattr, (self._self_owner if self._llmwatch_belongs_to_class else self._self_instance, self.__name__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if self._llmwatch_belongs_to_class:
+            return self
+        return getattr(copy.deepcopy(self._self_instance, memo), self.__name__)
+
+    @property
+    def _llmwatch_belongs_to_class(self) -> bool:
+        return self._self_instance is None or self._self_binding in {"classmethod", "staticmethod"}
 
 
 class _Observed(wrapt.FunctionWrapper):  # type: ignore[type-arg]

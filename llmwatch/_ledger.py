@@ -133,7 +133,7 @@ class Ledger:
             reported=reading.cost if reading is not None else None,
             duration=record.duration,
         )
-        if isinstance(cost, Cost):
+        if isinstance(cost, Cost) and cost.source != "provider":
             self._budgets.of("model").declare(model)
         return cost
 

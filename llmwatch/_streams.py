@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from inspect import iscoroutine
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from llmwatch import extractors
+from llmwatch._tap import WATCHED, Tap
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from llmwatch._tap import Tap
 
 
 class Proxy:
@@ -35,8 +33,8 @@ class Proxy:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._llmwatch_stream, name)
-        wrap = _WATCHED.get(name)
-        return value if wrap is None else wrap(self._llmwatch_stream, self._llmwatch_tap, value)
+        watch = WATCHED.get(name)
+        return value if watch is None else watch(self, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._llmwatch_stream, name, value)
@@ -56,6 +54,18 @@ class Proxy:
     def __hash__(self) -> int:
         return hash(self._llmwatch_stream)
 
+    def _llmwatch_entered(self, entered: Any) -> Any:
+        """What a block gets: the proxy again, or, from a stream manager, a proxy around the stream that it opens."""
+        if entered is self._llmwatch_stream:
+            return self
+        return proxied(entered, self._llmwatch_tap)
+
+
+class Block(Proxy):
+    """Around what is entered with `with`."""
+
+    __slots__ = ()
+
     def __enter__(self) -> Any:
         with self._llmwatch_tap.step():
             return self._llmwatch_entered(self._llmwatch_stream.__enter__())
@@ -65,6 +75,12 @@ class Proxy:
             return self._llmwatch_stream.__exit__(kind, error, tb)
         finally:
             self._llmwatch_tap.closed(error)
+
+
+class AsyncBlock(Proxy):
+    """Around what is entered with `async with`."""
+
+    __slots__ = ()
 
     async def __aenter__(self) -> Any:
         with self._llmwatch_tap.step():
@@ -76,12 +92,6 @@ class Proxy:
         self._llmwatch_tap.closed(error)
         return await self._llmwatch_stream.__aexit__(kind, error, tb)
 
-    def _llmwatch_entered(self, entered: Any) -> Any:
-        """What a block gets: the proxy again, or, from a stream manager, a proxy around the stream that it opens."""
-        if entered is self._llmwatch_stream:
-            return self
-        return proxied(entered, self._llmwatch_tap)
-
 
 class SyncProxy(Proxy):
     """Around what is iterated with `for`."""
@@ -89,7 +99,7 @@ class SyncProxy(Proxy):
     __slots__ = ()
 
     def __iter__(self) -> Any:
-        if self._llmwatch_next is None:
+        if not hasattr(type(self._llmwatch_stream), "__next__"):  # iterated from its beginning each time
             object.__setattr__(self, "_llmwatch_next", iter(self._llmwatch_stream).__next__)
         return self
 
@@ -112,7 +122,7 @@ class AsyncProxy(Proxy):
     __slots__ = ()
 
     def __aiter__(self) -> Any:
-        if self._llmwatch_anext is None:
+        if not hasattr(type(self._llmwatch_stream), "__anext__"):
             object.__setattr__(self, "_llmwatch_anext", self._llmwatch_stream.__aiter__().__anext__)
         return self
 
@@ -127,12 +137,6 @@ class AsyncProxy(Proxy):
             raise
         self._llmwatch_tap.chunk(chunk)
         return chunk
-
-
-class BothProxy(SyncProxy, AsyncProxy):
-    """Around what can be iterated either way."""
-
-    __slots__ = ()
 
 
 class GeneratorProxy(SyncProxy):
@@ -212,101 +216,63 @@ def is_stream(response: Any) -> bool:
 
     A list, a string, a file or a plain iterator is none.
     """
-    return _kind(type(response)) is not None
+    return _is_stream(type(response))
 
 
 def proxied(stream: Any, tap: Tap) -> Any:
-    """The proxy for a stream; for what is iterated in no known way, the bare one that only sees it opened and closed."""
-    return (_kind(type(stream)) or _iterable(type(stream)) or Proxy)(stream, tap)
+    """The proxy for a stream, or for what is iterated or only opened and closed."""
+    return _proxy_for(type(stream))(stream, tap)
 
 
 @lru_cache(maxsize=1024)
-def _kind(cls: type) -> type[Proxy] | None:
-    if issubclass(cls, GeneratorType | GeneratorProxy):
-        return GeneratorProxy
-    if issubclass(cls, AsyncGeneratorType | AsyncGeneratorProxy):
-        return AsyncGeneratorProxy
+def _is_stream(cls: type) -> bool:
+    if issubclass(cls, GeneratorType | AsyncGeneratorType | Proxy):
+        return True
+    if any(base.__module__ == "unittest.mock" for base in cls.__mro__):  # has whatever it is asked for
+        return False
     if cls.__name__.endswith("StreamManager") and (hasattr(cls, "__enter__") or hasattr(cls, "__aenter__")):
-        return Proxy
-    vendors = extractors.vendor_of(cls) is not None and "Stream" in cls.__name__
-    return _iterable(cls) if vendors or issubclass(cls, Proxy) or _is_live_iterator(cls) else None
-
-
-def _iterable(cls: type) -> type[Proxy] | None:
-    sync, asynchronous = issubclass(cls, Iterator) or hasattr(cls, "__iter__"), hasattr(cls, "__aiter__")
-    if sync and asynchronous:
-        return BothProxy
-    if sync:
-        return SyncProxy
-    return AsyncProxy if asynchronous else None
+        return True
+    if not (hasattr(cls, "__iter__") or hasattr(cls, "__aiter__")):
+        return False
+    return (extractors.vendor_of(cls) is not None and "Stream" in cls.__name__) or _is_live_iterator(cls)
 
 
 def _is_live_iterator(cls: type) -> bool:
     """An async iterator, or an iterator that holds something open: not a list's, not a file."""
-    if hasattr(cls, "__anext__"):
+    if hasattr(cls, "__aiter__") and hasattr(cls, "__anext__"):
         return True
-    return hasattr(cls, "__next__") and hasattr(cls, "close") and not issubclass(cls, io.IOBase)
+    return issubclass(cls, Iterator) and hasattr(cls, "close") and not issubclass(cls, io.IOBase)
 
 
-def _watch_closing(stream: Any, tap: Tap, close: Callable[..., Any]) -> Callable[..., Any]:
-    def closing(*args: Any, **kwargs: Any) -> Any:
-        with tap.closing():  # before anything is awaited: under cancellation an await would not come back
-            return close(*args, **kwargs)
-
-    return closing
-
-
-def _watch_helper(stream: Any, tap: Tap, helper: Callable[..., Any]) -> Callable[..., Any]:
-    async def awaited(answer: Any) -> Any:
-        with tap.step():
-            result = await answer
-        tap.answered(stream, result)
-        return result
-
-    def helped(*args: Any, **kwargs: Any) -> Any:
-        with tap.step():
-            answer = helper(*args, **kwargs)
-        if iscoroutine(answer):
-            return awaited(answer)
-        tap.answered(stream, answer)
-        return answer
-
-    return helped
+@lru_cache(maxsize=1024)
+def _proxy_for(cls: type) -> type[Proxy]:
+    """A proxy class that can do what the stream's class can do, and nothing that it cannot."""
+    if issubclass(cls, GeneratorType | GeneratorProxy):
+        return GeneratorProxy
+    if issubclass(cls, AsyncGeneratorType | AsyncGeneratorProxy):
+        return AsyncGeneratorProxy
+    facets = tuple(facet for name, facet in _FACETS.items() if hasattr(cls, name))
+    defined = {name for base in cls.__mro__ if base not in _EVERYONES for name in vars(base)}
+    others = {name: _forwarded(name) for name in _OTHERS if name in defined}
+    return type(cls.__name__, facets or (Proxy,), {"__slots__": (), **others})
 
 
-def _watch_texts(stream: Any, tap: Tap, texts: Any) -> Any:
-    return _async_texts(stream, tap, texts) if hasattr(texts, "__anext__") else _sync_texts(stream, tap, texts)
+def _forwarded(name: str) -> Callable[..., Any]:
+    def forward(self: Proxy, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self._llmwatch_stream, name)(*args, **kwargs)
+
+    return forward
 
 
-def _sync_texts(stream: Any, tap: Tap, texts: Iterator[Any]) -> Generator[Any]:
-    while True:
-        try:
-            with tap.step():
-                text = next(texts)
-        except StopIteration:
-            break
-        tap.ongoing.chunk()
-        yield text
-    tap.answered(stream, None)
-
-
-async def _async_texts(stream: Any, tap: Tap, texts: AsyncIterator[Any]) -> AsyncGenerator[Any]:
-    while True:
-        try:
-            with tap.step():
-                text = await anext(texts)
-        except StopAsyncIteration:
-            break
-        tap.ongoing.chunk()
-        yield text
-    tap.answered(stream, None)
-
-
-# What client libraries' streams offer beside iteration. These consume the inner object, which a proxy does not see.
-_WATCHED: dict[str, Callable[[Any, Tap, Any], Any]] = {
-    "close": _watch_closing,
-    "aclose": _watch_closing,
-    "text_stream": _watch_texts,
-} | dict.fromkeys(
-    ("get_final_message", "get_final_text", "get_final_completion", "get_final_response", "until_done"), _watch_helper
-)
+_EVERYONES = (object, Proxy)
+_FACETS: dict[str, type[Proxy]] = {
+    "__iter__": SyncProxy,
+    "__aiter__": AsyncProxy,
+    "__enter__": Block,
+    "__aenter__": AsyncBlock,
+}
+# What Python looks up in the class, where a proxy's `__getattr__` is not asked.
+_OTHERS = (
+    "__str__ __format__ __bool__ __len__ __length_hint__ __getitem__ __setitem__ __delitem__ __contains__ __reversed__ "
+    "__call__ __await__"
+).split()

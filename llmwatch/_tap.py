@@ -1,8 +1,9 @@
-"""Tap: what sync and async stream proxies share, each chunk and the one end."""
+"""Tap: what sync and async stream proxies share: each chunk, the one end, and what streams offer beside iteration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from llmwatch import extractors
@@ -22,12 +23,13 @@ class Tap:
         end: Takes the end of the stream: the call's own end, or a note for a block that goes on.
     """
 
-    __slots__ = ("_accumulator", "_add", "_end", "_provider", "_strangers", "ended", "ongoing")
+    __slots__ = ("_accumulator", "_add", "_end", "_helper", "_provider", "_strangers", "ended", "ongoing")
 
     def __init__(self, ongoing: Ongoing, end: Callable[[Status, ErrorKind | None], None] | None = None) -> None:
         self.ongoing = ongoing
         self.ended = False
         self._end = end or ongoing.end
+        self._helper: Any = None
         self._provider: str | None = None
         self._accumulator: extractors.Accumulator | None = None
         self._add: Callable[[Any], None] | None = None  # not a method of its own: a cycle would outlive the stream
@@ -36,6 +38,12 @@ class Tap:
             self._accumulator = ongoing.extractor()
             self._add = self._accumulator.add
         ongoing.call.streamed = True
+
+    def __del__(self) -> None:
+        try:
+            self.finish("abandoned")
+        except Exception:  # the interpreter is going down, or was interrupted half-way through __init__
+            return
 
     def chunk(self, chunk: Any) -> None:
         """A chunk goes by: one clock read, one cheap look."""
@@ -74,27 +82,29 @@ class Tap:
         """A block in which the stream is closed, however that goes."""
         return _Closing(self)
 
+    def helps(self, stream: Any) -> None:
+        """The stream is about to consume itself, past the tap; it keeps the answer as far as it has come."""
+        self._helper = stream
+
     def finish(self, status: Status, error: ErrorKind | None = None) -> None:
         """The end, whichever; only the first one counts."""
         if self.ended:
             return
         self.ended = True
-        if self._accumulator is not None:
-            try:
-                found = self._accumulator.reading()
-                provider = self.ongoing.call.labels.get("provider")
-                self.ongoing.call.read(extractors.completed(found, provider, self._provider))
-            except Exception as failure:
-                self.ongoing.shield.report("stream", failure)
+        answer = None if self._helper is None else _snapshot(self._helper)
+        if answer is None or not self.ongoing.respond(answer):
+            self._read_chunks()
         self._end(status, error)
 
-    def answered(self, stream: Any, answer: Any) -> None:
-        """A helper has consumed the stream inside and made one answer of it, or the stream has kept one."""
-        if self.ended:
+    def _read_chunks(self) -> None:
+        if self._accumulator is None:
             return
-        if self.ongoing.respond(answer) or self.ongoing.respond(_snapshot(stream)):
-            self._accumulator = None  # the answer says it all
-        self.exhausted()
+        try:
+            found = self._accumulator.reading()
+            provider = self.ongoing.call.labels.get("provider")
+            self.ongoing.call.read(extractors.completed(found, provider, self._provider))
+        except Exception as failure:
+            self.ongoing.shield.report("stream", failure)
 
     def _recognise(self, chunk: Any) -> None:
         found = extractors.accumulate(chunk)
@@ -144,3 +154,58 @@ def _snapshot(stream: Any) -> Any:
         except Exception:  # noqa: S112 - nothing has come yet
             continue
     return None
+
+
+def _watch_closing(proxy: Any, close: Callable[..., Any]) -> Callable[..., Any]:
+    tap = proxy._llmwatch_tap
+
+    def closing(*args: Any, **kwargs: Any) -> Any:
+        with tap.closing():  # before anything is awaited: under cancellation an await would not come back
+            return close(*args, **kwargs)
+
+    return closing
+
+
+def _watch_helper(proxy: Any, helper: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that iterates its own object, made one of the proxy, whose iteration is seen."""
+    return MethodType(helper.__func__, proxy) if isinstance(helper, MethodType) else helper
+
+
+def _watch_texts(proxy: Any, texts: Any) -> Any:
+    tap = proxy._llmwatch_tap
+    tap.helps(proxy._llmwatch_stream)
+    return _async_texts(tap, texts) if hasattr(texts, "__anext__") else _sync_texts(tap, texts)
+
+
+def _sync_texts(tap: Tap, texts: Iterator[Any]) -> Generator[Any]:
+    while True:
+        try:
+            with tap.step():
+                text = next(texts)
+        except StopIteration:
+            break
+        tap.ongoing.chunk()
+        yield text
+    tap.exhausted()
+
+
+async def _async_texts(tap: Tap, texts: AsyncIterator[Any]) -> AsyncGenerator[Any]:
+    while True:
+        try:
+            with tap.step():
+                text = await anext(texts)
+        except StopAsyncIteration:
+            break
+        tap.ongoing.chunk()
+        yield text
+    tap.exhausted()
+
+
+_HELPERS = ("get_final_message", "get_final_text", "get_final_completion", "get_final_response", "until_done")
+
+# What client libraries' streams offer beside iteration.
+WATCHED: dict[str, Callable[[Any, Any], Any]] = {
+    "close": _watch_closing,
+    "aclose": _watch_closing,
+    "text_stream": _watch_texts,
+} | dict.fromkeys(_HELPERS, _watch_helper)

@@ -46,7 +46,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _refused(reason: str) -> int:
-    print(f"llmwatch: {reason}", file=sys.stderr)  # noqa: T201 - what a command line is for
+    print(f"llmwatch: {reason}", file=sys.stderr)
     return 2
 
 
@@ -76,13 +76,13 @@ def _positive(text: str) -> float:
 
 
 def _rate(text: str) -> float:
-    if (number := _positive(text)) > 50:  # noqa: PLR2004 - about what one core can simulate
+    if (number := _positive(text)) > 50:
         raise argparse.ArgumentTypeError(f"must be at most 50, not {text}")
     return number
 
 
 def _port(text: str) -> int:
     number = int(text)
-    if not 0 <= number <= 65535:  # noqa: PLR2004
+    if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"must be between 0 and 65535, not {text}")
     return number

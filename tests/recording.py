@@ -228,7 +228,8 @@ class Collected:
     def __init__(self, points: Iterable[Point], units: Mapping[str, str] | None = None) -> None:
         self.points = list(points)
         self.units = dict(units or {})
-        series = [(point.name, frozenset(point.labels.items())) for point in self.points]
+        # To Prometheus an empty label is no label.
+        series = [(point.name, frozenset(pair for pair in point.labels.items() if pair[1])) for point in self.points]
         assert len(series) == len(set(series)), "a series is there twice"
 
     @property

@@ -86,6 +86,7 @@ def test_a_series_that_was_shown_before_the_cap_goes_on() -> None:
     _, (reader,) = recording("memory", label_limits={"series": LIMIT})
     first = answering(None, feature="first", agent="first")
     first()
+    reader.collect()
     crowd(20, 20)
     first()
     found = reader.collect()

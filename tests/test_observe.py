@@ -374,7 +374,7 @@ def test_an_exception_is_the_very_exception_and_keeps_its_cause(
         ask()
     assert caught.value is error
     assert caught.value.__cause__ is cause
-    assert caught.value.__context__ is cause
+    assert caught.value.__context__ is None
     assert statuses(seen) == [status]
     assert seen.calls[0].error == kind
 

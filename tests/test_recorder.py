@@ -561,7 +561,7 @@ def test_a_label_value_may_make_calls_and_collect_while_it_is_turned_into_text()
     assert reader.collect().total("ai_requests", feature="busy") == 1
 
 
-def test_a_logging_handler_may_observe_calls_and_collect(faults: Faults) -> None:
+def test_a_logging_handler_may_decorate_and_observe_functions(faults: Faults) -> None:
     faults.expected = {"labels"}
     _, (reader,) = recording("memory")
     handled = []

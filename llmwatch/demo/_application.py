@@ -33,13 +33,14 @@ class HelpDesk:
     async_anthropic: AsyncAnthropic
 
     @observe_llm(feature="chat", provider="openai", model=GPT)
-    async def chat(self, question: str) -> AsyncStream[ChatCompletionChunk]:
+    async def chat(self, question: str, patience: float = 4.0) -> AsyncStream[ChatCompletionChunk]:
         """A stream that is returned: the call lasts until its last chunk is read, or its reader leaves."""
         return await self.async_openai.chat.completions.create(
             model=GPT,
             messages=[{"role": "user", "content": question}],
             stream=True,
             stream_options={"include_usage": True},  # or OpenAI does not say what a stream consumed
+            timeout=patience,
         )
 
     @attribute(agent="researcher")
@@ -70,9 +71,9 @@ class HelpDesk:
         )
 
     @observe_llm(feature="triage", provider="openai", model=GPT)
-    def triage(self, ticket: str, timeout: float = 4.0) -> ChatCompletion:
+    def triage(self, ticket: str) -> ChatCompletion:
         """A client that retries: its attempts and their waits are one call."""
-        patient = self.openai.with_options(max_retries=3, timeout=timeout)
+        patient = self.openai.with_options(max_retries=3)
         return patient.chat.completions.create(model=GPT, messages=[{"role": "user", "content": f"Sort:\n{ticket}"}])
 
     def escalate(self, ticket: str) -> str:

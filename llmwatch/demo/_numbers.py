@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmwatch.metrics import ACTIVE_REQUESTS, COST, ERRORS, REQUEST_DURATION, REQUESTS, TOKENS
 
+K = TypeVar("K")
 Place = tuple[str, str]
 """A feature and a model."""
 
@@ -32,8 +33,8 @@ class Line:
         buckets: Calls by the upper bound of their duration in seconds, cumulative as Prometheus has them.
     """
 
-    amounts: Mapping[str, float] = field(default_factory=dict)
-    buckets: Mapping[float, float] = field(default_factory=dict)
+    amounts: dict[str, float] = field(default_factory=dict)
+    buckets: dict[float, float] = field(default_factory=dict)
 
     def count(self, name: str) -> int:
         """An amount that is a count."""
@@ -66,34 +67,38 @@ class Numbers:
     @property
     def total(self) -> Line:
         """All lines together."""
-        amounts: Counter[Any] = Counter()
-        buckets: Counter[float] = Counter()
+        amounts: dict[str, float] = {}
+        buckets: dict[float, float] = {}
         for line in self.lines.values():
-            amounts.update(line.amounts)
-            buckets.update(line.buckets)  # type: ignore[arg-type]
+            _add(amounts, line.amounts)
+            _add(buckets, line.buckets)
         return Line(amounts, buckets)
 
 
 def read(page: str) -> Numbers:
     """Sums up a page in Prometheus' text format by feature and model."""
-    amounts: defaultdict[Place, Counter[Any]] = defaultdict(Counter)
-    buckets: defaultdict[Place, Counter[Any]] = defaultdict(Counter)
-    errors: Counter[Any] = Counter()
+    lines: defaultdict[Place, Line] = defaultdict(Line)
+    errors: dict[str, float] = {}
     active = 0.0
     relevant = "\n".join(line for line in page.splitlines() if line.startswith(_READ))
-    for family in text_string_to_metric_families(relevant + "\n"):
+    for family in text_string_to_metric_families(f"{relevant}\n"):
         for name, labels, value, *_ in family.samples:
-            place = labels["feature"], labels["model"]
-            if name == _DURATION_BUCKET:
-                buckets[place][float(labels["le"])] += value
-            elif name == ERRORS.prometheus:
-                errors[labels["error_type"]] += int(value)
-            elif name == ACTIVE_REQUESTS.prometheus:
+            line = lines[labels["feature"], labels["model"]]
+            if name == ACTIVE_REQUESTS.prometheus:
                 active += value
+            elif name == ERRORS.prometheus:
+                _add(errors, {labels["error_type"]: value})
+            elif name == _DURATION_BUCKET:
+                _add(line.buckets, {float(labels["le"]): value})
             else:
-                amounts[place][_FIELDS[name](labels)] += value
-    lines = {place: Line(amounts[place], buckets[place]) for place in sorted(amounts)}
-    return Numbers(lines, +errors, round(active))
+                _add(line.amounts, {_FIELDS[name](labels): value})
+    happened = {name: round(value) for name, value in errors.items() if value}
+    return Numbers(dict(sorted(lines.items())), happened, round(active))
+
+
+def _add(sums: dict[K, float], more: Mapping[K, float]) -> None:
+    for key, value in more.items():
+        sums[key] = sums.get(key, 0.0) + value
 
 
 def quantile(q: float, buckets: Mapping[float, float]) -> float | None:

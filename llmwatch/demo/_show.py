@@ -84,7 +84,7 @@ def run(
             with TableScreen(console, metrics.url) if live else LineScreen(console) as screen:
                 camera = _Camera(metrics.port, screen, stage)
                 _perform(camera, seed, rate, seconds, leaving)
-                last = camera.look()
+                last = camera.look(over=True)
             console.print(summary(last), soft_wrap=True)
             return Performance(camera.page, last.numbers, stage.served)
 
@@ -120,13 +120,14 @@ class _Camera:
         """Since the start."""
         return time.monotonic() - self._start
 
-    def look(self, remark: str = "") -> Moment:
+    def look(self, remark: str = "", *, over: bool = False) -> Moment:
         """Scrapes the page and puts it on the screen."""
         self.page = _scraped(self._port)
         numbers, incident = read(self.page), self.stage.incident
         seconds = self.seconds
         self._history.add(seconds, numbers)
-        moment = Moment(seconds, numbers, self._history, remark or (incident.headline if incident else ""))
+        remark = remark or (incident.headline if incident and not over else "")
+        moment = Moment(seconds, numbers, self._history, remark, over)
         self._screen.show(moment)
         return moment
 

@@ -115,28 +115,25 @@ class Stage:
     @asynccontextmanager
     async def help_desk(self) -> AsyncIterator[HelpDesk]:
         """The application, with clients that are closed after the block."""
-        gpt = _settings(self._vendors.openai_url)
+        gpt, embeddings = _settings(self._vendors.openai_url), _settings(self._embeddings.openai_url)
         claude = _settings(self._vendors.anthropic_url)
-        # A proxy of the environment would take loopback requests elsewhere.
-        direct: dict[str, Any] = {"trust_env": False}
         async with AsyncExitStack() as stack:
+            enter, enter_async = stack.enter_context, stack.enter_async_context
             yield HelpDesk(
-                openai=stack.enter_context(openai.OpenAI(**gpt, http_client=openai.DefaultHttpxClient(**direct))),
-                async_openai=await stack.enter_async_context(
-                    openai.AsyncOpenAI(**gpt, http_client=openai.DefaultAsyncHttpxClient(**direct))
+                openai=enter(openai.OpenAI(**gpt, http_client=openai.DefaultHttpxClient(**_DIRECT))),
+                async_openai=await enter_async(
+                    openai.AsyncOpenAI(**gpt, http_client=openai.DefaultAsyncHttpxClient(**_DIRECT))
                 ),
-                embeddings=stack.enter_context(
-                    openai.OpenAI(
-                        **_settings(self._embeddings.openai_url), http_client=openai.DefaultHttpxClient(**direct)
-                    )
-                ),
-                anthropic=stack.enter_context(
-                    anthropic.Anthropic(**claude, http_client=anthropic.DefaultHttpxClient(**direct))
-                ),
-                async_anthropic=await stack.enter_async_context(
-                    anthropic.AsyncAnthropic(**claude, http_client=anthropic.DefaultAsyncHttpxClient(**direct))
+                embeddings=enter(openai.OpenAI(**embeddings, http_client=openai.DefaultHttpxClient(**_DIRECT))),
+                anthropic=enter(anthropic.Anthropic(**claude, http_client=anthropic.DefaultHttpxClient(**_DIRECT))),
+                async_anthropic=await enter_async(
+                    anthropic.AsyncAnthropic(**claude, http_client=anthropic.DefaultAsyncHttpxClient(**_DIRECT))
                 ),
             )
+
+
+# A proxy of the environment would be asked for loopback too.
+_DIRECT: dict[str, Any] = {"mounts": {"all://127.0.0.1": None}}
 
 
 def _settings(url: str) -> dict[str, Any]:

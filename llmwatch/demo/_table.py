@@ -28,12 +28,14 @@ class Moment:
         numbers: The totals since then.
         history: What leads up to them.
         remark: What is going on beyond the everyday.
+        over: Whether this is the last one.
     """
 
     seconds: float
     numbers: Numbers
     history: History
     remark: str = ""
+    over: bool = False
 
 
 class TableScreen:
@@ -61,6 +63,7 @@ class LineScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._due = _LINE
+        self._remark = ""
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +73,9 @@ class LineScreen:
 
     def show(self, moment: Moment) -> None:
         """Prints it when it is time for one."""
+        if moment.remark != self._remark:
+            self._remark = moment.remark
+            self._console.print(f"       {moment.remark or 'back to normal'}")
         if moment.seconds >= self._due:
             self._due += _LINE
             self._console.print(line(moment), soft_wrap=True)
@@ -77,25 +83,21 @@ class LineScreen:
 
 def introduction(url: str) -> str:
     """Where to look, and what to ask."""
-    target = url.removeprefix("http://")
     return rf"""
-Its metrics:  [bold underline]{url}/metrics[/]
-Let Prometheus scrape the target [bold]{target}[/], and ask it:
-
+Metrics: [bold]{url}/metrics[/] - once Prometheus scrapes it, ask:
   Which feature costs how many dollars an hour?
     [cyan]sum by (feature) (rate(ai_cost_dollars_total\[5m])) * 3600[/]
   Which agent eats the tokens?
     [cyan]sum by (agent, direction) (rate(ai_tokens_total\[5m]))[/]
   Why do calls fail, and whose?
     [cyan]sum by (provider, error_type) (rate(ai_errors_total\[5m])) > 0[/]
-
 Ctrl-C ends the demo.
 """
 
 
 def table(moment: Moment, url: str) -> RenderableType:
     """The table, made for 80 columns."""
-    rows = Table(box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, show_footer=True)
+    rows = Table(box=SIMPLE_HEAD, expand=True, padding=0, pad_edge=False, show_edge=False, show_footer=True)
     total = list(_cells(moment.numbers.total, moment.history, None))
     rows.add_column("feature", "total", no_wrap=True, footer_style="bold")
     rows.add_column("model", no_wrap=True, style="cyan", ratio=1)
@@ -106,7 +108,7 @@ def table(moment: Moment, url: str) -> RenderableType:
         feature, model = place
         rows.add_row(feature if feature != previous else "", model or _UNKNOWN, *_cells(line, moment.history, place))
         previous = feature
-    return Group(_headline(moment), Text(), rows, Text(), *_footer(moment, url))
+    return Group(_headline(moment), rows, Text(), *_footer(moment, url))
 
 
 _COLUMNS = ("calls", "err", "stop", "P95", "in", "out", "tok/s", "cost")
@@ -143,7 +145,8 @@ def _alarming(number: int, style: str) -> Text:
 def _footer(moment: Moment, url: str) -> Iterator[Text]:
     yield Text(f"errors: {_listed(moment.numbers.errors)}", "dim", no_wrap=True, overflow="ellipsis")
     yield Text("stop: cancelled, or left before the end   P95: of the last minute", "dim", no_wrap=True)
-    yield Text.assemble((f"{url}/metrics", "underline"), ("   Ctrl-C ends the demo", "dim"), no_wrap=True)
+    if not moment.over:
+        yield Text.assemble((f"{url}/metrics", "underline"), ("   Ctrl-C ends the demo", "dim"), no_wrap=True)
 
 
 def _listed(errors: Mapping[str, int]) -> str:
@@ -163,9 +166,8 @@ def line(moment: Moment) -> str:
         f"P95 {duration(moment.history.p95())}",
         f"{count(moment.history.tokens_per_second())} tok/s",
         money(total.dollars),
-        moment.remark,
     )
-    return "  ".join(part for part in parts if part)
+    return "  ".join(parts)
 
 
 def summary(moment: Moment) -> str:
@@ -173,8 +175,8 @@ def summary(moment: Moment) -> str:
     total = moment.numbers.total
     endings = ", ".join(f"{total.count(status):,} {word}" for status, word in _ENDINGS.items())
     return (
-        f"{total.calls:,} calls: {endings}, {moment.numbers.active} open\n"
-        f"{count(total.tokens)} tokens, {money(total.dollars)}, in {moment.seconds:.0f} s"
+        f"{total.calls:,} calls: {endings}\n"
+        f"{count(total.tokens)} tokens, {money(total.dollars)}, in {moment.seconds:.0f} s; {moment.numbers.active} open"
     )
 
 
@@ -196,10 +198,13 @@ def duration(seconds: float | None) -> str:
 
 
 def money(dollars: float | None) -> str:
-    """US dollars, with as many places as there is something to see; `-` when the price is not known."""
+    """US dollars, with as many places as seven characters have room for; `-` when the price is not known."""
     if dollars is None:
         return _UNKNOWN
-    return f"${dollars:.4f}" if dollars < 9.99995 else f"${dollars:,.2f}"
+    if 0 < dollars < 0.00005:
+        return "<$.0001"
+    places = 4 if dollars < 9.99995 else 2 if dollars < 999.995 else 0
+    return f"${dollars:,.{places}f}"
 
 
 def clock(seconds: float) -> str:

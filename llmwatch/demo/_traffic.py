@@ -40,8 +40,12 @@ async def _chat_and_leave(desk: HelpDesk, random: Random) -> None:
 
 
 async def _chat_without_patience(desk: HelpDesk, random: Random) -> None:
-    async with asyncio.timeout(random.uniform(0.15, 0.35)):
+    async with asyncio.timeout(random.uniform(0.15, 0.3)):
         await _chat(desk, random)
+
+
+async def _chat_in_a_hurry(desk: HelpDesk, random: Random) -> None:
+    await desk.chat(random.choice(_QUESTIONS), patience=0.05)
 
 
 async def _search(desk: HelpDesk, random: Random) -> None:
@@ -54,10 +58,6 @@ async def _summarise(desk: HelpDesk, random: Random) -> None:
 
 async def _file(desk: HelpDesk, random: Random) -> None:
     await asyncio.to_thread(desk.triage, random.choice(_QUESTIONS))
-
-
-async def _file_in_a_hurry(desk: HelpDesk, random: Random) -> None:
-    await asyncio.to_thread(desk.triage, random.choice(_QUESTIONS), timeout=0.05)
 
 
 async def _escalate(desk: HelpDesk, random: Random) -> None:
@@ -74,14 +74,14 @@ class _Visit:
 
 # Dealt like cards, so that the rare ones come soon and in any short run.
 _DECK = (
-    *[_Visit(_chat)] * 6,
-    *[_Visit(_search, calls=2)] * 3,
-    *[_Visit(_summarise)] * 4,
-    *[_Visit(_file)] * 3,
-    _Visit(_escalate),
+    *[_Visit(_chat)] * 13,
+    *[_Visit(_search, calls=2)] * 6,
+    *[_Visit(_summarise)] * 7,
+    *[_Visit(_file)] * 7,
+    *[_Visit(_escalate)] * 2,
     _Visit(_chat_and_leave),
     _Visit(_chat_without_patience),
-    _Visit(_file_in_a_hurry),
+    _Visit(_chat_in_a_hurry),
 )
 
 
@@ -141,15 +141,22 @@ class Traffic:
         assert task is not None
         self._everything = task
         self._ready.set()
-        async with self._stage.help_desk() as desk, asyncio.TaskGroup() as inside:
-            incidents = inside.create_task(self._incidents())
-            due = self._loop.time()
-            for visit in self._visitors():
-                due += self._random.expovariate(self._rate / visit.calls)
-                if await self._closed_by(due):
-                    break
-                inside.create_task(_visited(visit, desk, Random(self._random.random())))
-            incidents.cancel()
+        async with self._stage.help_desk() as desk:
+            try:
+                async with asyncio.TaskGroup() as inside:
+                    await self._let_in(desk, inside)
+            finally:  # the clients must outlive the threads that use them
+                await self._loop.shutdown_default_executor()
+
+    async def _let_in(self, desk: HelpDesk, inside: asyncio.TaskGroup) -> None:
+        incidents = inside.create_task(self._incidents())
+        due = self._loop.time()
+        for visit in self._visitors():
+            due += visit.calls * self._random.uniform(0.2, 1.8) / self._rate
+            if await self._closed_by(due):
+                break
+            inside.create_task(_visited(visit, desk, Random(self._random.random())))
+        incidents.cancel()
 
     def _visitors(self) -> Iterator[_Visit]:
         while True:

@@ -8,12 +8,7 @@ from typing import Any
 from llmwatch.extractors._plugins import load_plugins
 from llmwatch.extractors._reading import Accumulator, Reading
 from llmwatch.extractors._registry import E, Extractor, Match, Registry, apply, check_extractor, completed
-from llmwatch.extractors.anthropic import Messages
-from llmwatch.extractors.openai import ChatCompletions, Embeddings
-from llmwatch.extractors.openai_realtime import Realtime
-from llmwatch.extractors.openai_responses import Responses
-from llmwatch.extractors.openai_threads import Runs
-from llmwatch.extractors.transcriptions import Transcriptions
+from llmwatch.extractors._shapes import SHAPES, VENDORS
 
 __all__ = [
     "Accumulator",
@@ -31,20 +26,7 @@ __all__ = [
     "vendor_of",
 ]
 
-_VENDORS = {"openai": "openai", "anthropic": "anthropic", "groq": "groq", "mistralai": "mistral_ai", "cohere": "cohere"}
-
-# In the order in which they are asked: a shape that another one contains comes first.
-_SHAPES = (
-    ChatCompletions(),
-    Realtime(),
-    Responses(),
-    Runs(),
-    Messages(),
-    Embeddings(),
-    Transcriptions(),
-)
-
-_registry = Registry(_SHAPES, _VENDORS)
+_registry = Registry(SHAPES, VENDORS)
 
 
 def register_extractor(match: Match) -> Callable[[E], E]:

@@ -119,7 +119,7 @@ def completed(found: Reading | Usage | None, stated: str | None, fallback: str |
     )
 
 
-def check_extractor(extractor: Extractor) -> Extractor:
+def check_extractor(extractor: object) -> Extractor:
     """Returns it, or raises `TypeError` when it is neither function, path mapping nor accumulator class."""
     if isinstance(extractor, Mapping):
         _paths.check(extractor)
@@ -128,10 +128,10 @@ def check_extractor(extractor: Extractor) -> Extractor:
             "an extractor is a function of the response, a mapping such as {'input_tokens': 'usage.prompt_tokens'}, "
             f"or an accumulator class with add(event) and reading(); got {extractor!r}"
         )
-    return extractor
+    return cast("Extractor", extractor)
 
 
-def _is_accumulator(extractor: Extractor) -> bool:
+def _is_accumulator(extractor: object) -> bool:
     return isinstance(extractor, type) and hasattr(extractor, "add") and hasattr(extractor, "reading")
 
 

@@ -106,7 +106,7 @@ class PriceBook:
         """Seconds since the newest price change in the table; `None` while it is not loaded."""
         return TABLE.age_seconds()
 
-    def cost(  # noqa: PLR0913 - all that a price can depend on, by keyword
+    def cost(
         self,
         usage: Usage | None,
         *,

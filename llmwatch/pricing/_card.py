@@ -10,7 +10,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmwatch.pricing._values import NOTHING, Cost, Part, PriceTier, Reason, Source
+from llmwatch.pricing._values import Cost, Part, PriceTier, Reason, Source
 
 if TYPE_CHECKING:
     from llmwatch.usage import Usage
@@ -63,9 +63,6 @@ SORTS = (
     Sort(("output", "audio"), DIMENSIONS["audio_output"]),
     Sort(("output", "image"), DIMENSIONS["image_output"]),
 )
-_AUDIO = tuple(index for index, sort in enumerate(SORTS) if sort.dimensions.get("modality") == "audio")
-_PARTS = tuple(sort.part for sort in SORTS)
-_UNCACHED = {index: sort.uncached for index, sort in enumerate(SORTS) if sort.uncached is not None}
 _FIRST_OUTPUT = 8
 
 _multiply, _add = EXACT.multiply, EXACT.add
@@ -84,7 +81,17 @@ _counts = attrgetter(
     "image_output_tokens",
 )
 
-Row = tuple[Decimal | None, ...]
+
+class Priced(NamedTuple):
+    """A sort of tokens on a card: its part and rate, what the cache saves on each, if it is audio at text's rate."""
+
+    part: Part
+    rate: Decimal
+    saved: Decimal | None
+    as_text: bool
+
+
+Row = tuple[Priced | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +129,18 @@ class Card:
         fee: US dollars per call.
     """
 
-    __slots__ = ("_as_text", "_charges", "_rows", "_thresholds", "fee", "rates")
+    __slots__ = ("_charges", "_rows", "_thresholds", "fee", "rates")
 
     def __init__(self, rates: Iterable[Rate], fee: Decimal | None = None) -> None:
         self.rates = tuple(rates)
         self.fee = fee
         self._thresholds = tuple(sorted({above for rate in self.rates for above, _ in rate.tiers}))
-        rows = [_row(self.rates, threshold) for threshold in (None, *self._thresholds)]
-        self._rows: tuple[Row, ...] = tuple(rows)
+        rows = tuple(_row(self.rates, threshold) for threshold in (None, *self._thresholds))
+        self._rows = rows
         self._charges = (
-            any(rate for row in rows for rate in row[:_FIRST_OUTPUT]),
-            any(rate for row in rows for rate in row[_FIRST_OUTPUT:]),
+            any(priced and priced.rate for row in rows for priced in row[:_FIRST_OUTPUT]),
+            any(priced and priced.rate for row in rows for priced in row[_FIRST_OUTPUT:]),
         )
-        self._as_text = frozenset(index for index in _AUDIO if not _is_audio(self.rates, index))
 
     def cost(self, usage: Usage, source: Source, *, estimated: bool = False) -> Cost | Reason:
         """What a usage costs, or why that is unknown."""
@@ -142,21 +148,22 @@ class Card:
         if (inputs is None or outputs is None) and self._is_incomplete(inputs, outputs):
             return "missing_usage"
         row = self._rows[bisect_left(self._thresholds, inputs or 0)]
-        sorts = _sorts(*counts) if any(narrower) else ((0, inputs or 0), (_FIRST_OUTPUT, outputs or 0))
+        sorts = _sorts(*counts) if any(narrower) else ((0, inputs), (_FIRST_OUTPUT, outputs))
         parts: dict[Part, Decimal] = {}
         total = savings = ZERO
         for index, tokens in sorts:
             if not tokens:
                 continue
-            rate, part = row[index], _PARTS[index]
-            if rate is None:
+            priced = row[index]
+            if priced is None:
                 return "missing_rate"
+            part, rate, saved, as_text = priced
             amount = _multiply(rate, tokens)
             total = _add(total, amount)
             parts[part] = _add(parts[part], amount) if part in parts else amount
-            if index in _UNCACHED:
-                savings = _add(savings, _saved(row[_UNCACHED[index]], rate, tokens))
-            if index in self._as_text and source == "table":
+            if saved:
+                savings = _add(savings, _multiply(saved, tokens))
+            if as_text and source == "table":
                 estimated = True
         if self.fee:
             parts["request", "fee"] = self.fee
@@ -174,7 +181,7 @@ class Card:
         for threshold in self._thresholds:
             changed = {rate.name: per_million(rate.at(threshold)) for rate in self.rates if rate.tiers}
             tiers.append(PriceTier(threshold, changed))
-        return {rate.name: per_million(rate.base) for rate in self.rates} or NOTHING, tuple(tiers)
+        return {rate.name: per_million(rate.base) for rate in self.rates}, tuple(tiers)
 
     def _is_incomplete(self, inputs: int | None, outputs: int | None) -> bool:
         """Whether an unknown total is charged for, or decides on the tier."""
@@ -191,16 +198,18 @@ def per_million(per_token: Decimal) -> Decimal:
     return whole.quantize(_ONE, context=EXACT) if value == whole else value.normalize(EXACT)
 
 
-def _saved(uncached: Decimal | None, cached: Decimal, tokens: int) -> Decimal:
-    if uncached is None or uncached <= cached:
-        return ZERO
-    return EXACT.multiply(EXACT.subtract(uncached, cached), tokens)
+def _row(rates: tuple[Rate, ...], threshold: int | None) -> Row:
+    nearest = [_nearest(rates, sort.dimensions) for sort in SORTS]
+    charged = [None if rate is None else rate.at(threshold) for rate in nearest]
+    return tuple(_priced(index, rate, charged) if rate is not None else None for index, rate in enumerate(nearest))
 
 
-def _row(rates: Iterable[Rate], threshold: int | None) -> Row:
-    rates = tuple(rates)
-    nearest = (_nearest(rates, sort.dimensions) for sort in SORTS)
-    return tuple(None if rate is None else rate.at(threshold) for rate in nearest)
+def _priced(index: int, rate: Rate, charged: list[Decimal | None]) -> Priced:
+    part, dimensions, uncached = SORTS[index]
+    price, full = charged[index], None if uncached is None else charged[uncached]
+    as_text = dimensions.get("modality") == "audio" and "modality" not in rate.dimensions
+    saved = None if full is None or price is None or full <= price else EXACT.subtract(full, price)
+    return Priced(part, price or ZERO, saved, as_text)
 
 
 def _nearest(rates: Iterable[Rate], dimensions: Dimensions) -> Rate | None:
@@ -209,12 +218,7 @@ def _nearest(rates: Iterable[Rate], dimensions: Dimensions) -> Rate | None:
     return max(covering, key=lambda rate: (len(rate.dimensions), "token_type" in rate.dimensions), default=None)
 
 
-def _is_audio(rates: Iterable[Rate], index: int) -> bool:
-    rate = _nearest(rates, SORTS[index].dimensions)
-    return rate is None or "modality" in rate.dimensions
-
-
-def _sorts(inputs: int | None, outputs: int | None, *narrower: int | None) -> Iterable[tuple[int, int]]:
+def _sorts(inputs: int | None, outputs: int | None, *narrower: int | None) -> Iterable[tuple[int, int | None]]:
     """The tokens of each sort, as `(index in SORTS, tokens)`, from the counts in the order of `_counts`."""
     read, written, written_1h, audio, image, audio_read, image_read, *named = [count or 0 for count in narrower]
     audio -= audio_read

@@ -83,24 +83,29 @@ def load_overrides(source: str | os.PathLike[str] | Mapping[str, Any]) -> Overri
     if isinstance(source, Mapping):
         return _checked(source, None, "")
     file = os.fspath(source)
+    data, text = _parsed(file)
+    return _checked(data, file, text)
+
+
+def _parsed(file: str) -> tuple[dict[str, Any], str]:
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
-        data = tomllib.loads(text, parse_float=Decimal)
     except OSError as error:
         raise PriceFileError(file, (Problem(f"cannot be read: {error.strerror or error}"),)) from error
     except UnicodeDecodeError as error:
         raise PriceFileError(file, (Problem("is not UTF-8"),)) from error
+    try:
+        return tomllib.loads(text, parse_float=Decimal), text
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         where = int(line[1]) if line else len(text.splitlines())
         raise PriceFileError(file, (Problem(f"is not TOML: {error}", line=where),)) from error
-    return _checked(data, file, text)
 
 
 def _checked(data: Mapping[str, Any], file: str | None, text: str) -> Overrides:
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from llmwatch.pricing._override_model import File  # noqa: PLC0415
+    from llmwatch.pricing._override_model import File
 
     try:
         entries = File.model_validate(dict(data)).price
@@ -116,7 +121,7 @@ def _checked(data: Mapping[str, Any], file: str | None, text: str) -> Overrides:
 
 
 def _problem(details: Any, text: str) -> Problem:
-    from llmwatch.pricing._override_model import fields_at  # noqa: PLC0415
+    from llmwatch.pricing._override_model import fields_at
 
     path: Path_ = details["loc"]
     message = details["msg"].removeprefix("Value error, ")
@@ -170,5 +175,9 @@ def _dotted(tables: list[str]) -> str:
     return r"\s*\.\s*".join(rf"[\"']?{re.escape(table)}[\"']?" for table in tables)
 
 
+_STRING_VALUE = re.compile(r"""("[^"]*"|'[^']*')(?!\s*[.=])""")
+
+
 def _bare(line: str) -> str:
-    return line.partition("#")[0]
+    """The line without comments and without the texts of its values."""
+    return _STRING_VALUE.sub('""', line).partition("#")[0]

@@ -89,8 +89,8 @@ class PriceTable:
         self._held = False
         if hasattr(os, "register_at_fork"):
             # A child that is born in the middle of the import would wait forever for a thread that it does not have.
-            # The last one registered waits first: not while it holds the locks of logging and of the thread pools, which
-            # the import needs, so those two modules have registered theirs before.
+            # The last registered waits first: not while the locks of logging and of the thread pools are held, which
+            # the import needs, so those two have registered before.
             os.register_at_fork(
                 before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
             )
@@ -163,9 +163,9 @@ class PriceTable:
 
     def _read(self) -> None:
         try:
-            from genai_prices import data  # noqa: PLC0415
-            from genai_prices.data_units import unit_data  # noqa: PLC0415
-        except Exception:  # noqa: BLE001 - whatever its import dies of, the caller's program goes on, unpriced
+            from genai_prices import data
+            from genai_prices.data_units import unit_data
+        except Exception:
             self._providers = {}
             return
         self._units = {unit.get("price_key", name): (name, unit) for name, unit in unit_data.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
 Source = Literal["provider", "override", "table"]
 Reason = Literal["no_model", "unknown_model", "missing_usage", "missing_rate"]
 Part = tuple[str, str]
-
-NOTHING: Mapping[str, Decimal] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ class Price:
     model: str
     source: Literal["override", "table"]
     why: str
-    rates: Mapping[str, Decimal] = field(default_factory=lambda: NOTHING)
+    rates: Mapping[str, Decimal] = field(default_factory=dict)
     tiers: tuple[PriceTier, ...] = ()
     per_request: Decimal | None = None
     per_hour: Decimal | None = None

@@ -1,0 +1,131 @@
+"""The command line: what it takes, what it refuses and how it says so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmwatch
+import llmwatch.demo
+from llmwatch.cli import main
+from llmwatch.testing import capture
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the demo is asked to do, in place of which nothing is done."""
+    wishes: dict[str, Any] = {}
+    monkeypatch.setattr(llmwatch.demo, "run", lambda **given: wishes.update(given))
+    return wishes
+
+
+def test_the_demo_has_good_defaults(asked: dict[str, Any]) -> None:
+    assert main(["demo"]) == 0
+    assert asked == {"seconds": None, "seed": 0, "rate": 8.0, "port": 9464, "plain": False}
+
+
+def test_the_demo_takes_what_it_is_told(asked: dict[str, Any]) -> None:
+    assert main("demo --seconds 2.5 --seed 7 --rate 20 --port 0 --plain".split()) == 0
+    assert asked == {"seconds": 2.5, "seed": 7, "rate": 20.0, "port": 0, "plain": True}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--seconds", "0", "must be more than 0"),
+        ("--seconds", "-1", "must be more than 0"),
+        ("--seconds", "soon", "invalid"),
+        ("--rate", "0", "must be more than 0"),
+        ("--rate", "nan", "must be more than 0"),
+        ("--rate", "51", "must be at most 50"),
+        ("--port", "65536", "between 0 and 65535"),
+        ("--port", "http", "invalid"),
+        ("--seed", "x", "invalid"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_name(
+    option: str, value: str, complaint: str, asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["demo", f"{option}={value}"])
+    assert exit_.value.code == 2
+    assert not asked
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert option in message
+    assert complaint in message
+
+
+def test_without_a_command_it_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([])
+    assert exit_.value.code == 2
+    assert "usage: llmwatch" in capsys.readouterr().err
+
+
+def test_it_tells_its_version() -> None:
+    done = python("-m", "llmwatch", "--version")
+    assert (done.returncode, done.stdout) == (0, f"llmwatch {llmwatch.__version__}\n")
+
+
+@pytest.mark.parametrize("package", ["anthropic", "openai", "rich", "starlette", "uvicorn"])
+def test_a_missing_extra_is_one_line_with_the_command_that_brings_it(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["demo"]) == 2
+    assert capsys.readouterr().err == f"llmwatch: the demo needs {package}: pip install 'llmwatch[demo]'\n"
+
+
+def test_without_the_extra_nothing_of_the_demo_is_loaded() -> None:
+    done = python(
+        "-c",
+        "import sys\n"
+        "for name in ('anthropic', 'openai', 'rich', 'starlette', 'uvicorn'): sys.modules[name] = None\n"
+        "from llmwatch.cli import main\n"
+        "sys.exit(main(['demo']))",
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'llmwatch[demo]'" in done.stderr
+
+
+def test_a_useless_setting_of_the_environment_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLMWATCH_SEMCONV", "newest")
+    with capture():
+        assert main(["demo", "--seconds", "1", "--port", "0"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("llmwatch: LLMWATCH_SEMCONV: ")
+    assert message.count("\n") == 1
+
+
+def test_an_interrupt_before_the_demo_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(llmwatch.demo, "run", interrupted)
+    assert main(["demo"]) == 0
+
+
+def test_it_stops_quietly_when_nobody_reads_on() -> None:
+    command = [sys.executable, "-m", "llmwatch", "demo", "--seconds", "20", "--port", "0", "--plain"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        process.wait(60)

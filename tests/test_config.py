@@ -1,0 +1,859 @@
+"""configure() and shutdown(): arguments, environment, providers, and one configuration after another."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+import pytest
+from opentelemetry.metrics import get_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from recording import (
+    LATEST,
+    LEGACY,
+    MODEL,
+    Collected,
+    Faults,
+    Reader,
+    answering,
+    apart,
+    collected,
+    parsed,
+    recording,
+)
+
+import llmwatch
+from llmwatch import track_request
+from llmwatch.exposition import wsgi_app
+from llmwatch.testing import ManualClock
+
+VARIABLES = (
+    "LLMWATCH_SERVICE_NAME LLMWATCH_PORT LLMWATCH_HOST LLMWATCH_LABELS LLMWATCH_LABEL_LIMITS LLMWATCH_PRICES "
+    "LLMWATCH_SEMCONV OTEL_SERVICE_NAME OTEL_RESOURCE_ATTRIBUTES OTEL_EXPORTER_PROMETHEUS_PORT "
+    "OTEL_EXPORTER_PROMETHEUS_HOST OTEL_SEMCONV_STABILITY_OPT_IN OTEL_SDK_DISABLED"
+).split()
+
+
+@pytest.fixture(autouse=True)
+def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    with apart() as faults:
+        yield faults
+
+
+def page() -> str:
+    """What a scrape of the running configuration would bring."""
+    return b"".join(wsgi_app()({"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}, lambda *_: None)).decode()
+
+
+def scraped() -> Collected:
+    return parsed(page())
+
+
+def fetched(url: str) -> str:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def service() -> str:
+    return scraped().one("target_info").labels["service_name"]
+
+
+def successes(found: Collected | Reader, **labels: str) -> float:
+    return found.total("ai_requests", status="success", **labels)
+
+
+# --- Arguments
+
+
+def test_a_program_needs_no_argument_at_all() -> None:
+    configuration = llmwatch.configure()
+    answering(feature="chat", provider="openai")()
+
+    assert (configuration.url, configuration.port) == ("", 0)
+    assert successes(scraped(), feature="chat", model=MODEL) == 1
+
+
+def test_port_0_serves_on_a_free_port_of_loopback() -> None:
+    configuration = llmwatch.configure(port=0)
+    answering(feature="chat")()
+
+    assert configuration.url == f"http://127.0.0.1:{configuration.port}"
+    assert successes(parsed(fetched(configuration.url)), feature="chat") == 1
+
+
+def test_every_argument_has_its_effect() -> None:
+    configuration = llmwatch.configure(
+        service_name="shop",
+        port=0,
+        host="localhost",
+        labels={"tier": ["free", "pro"], "region": 1},
+        label_limits={"feature": 1},
+        prices={"price": [{"model": "gpt-4o*", "per_million": {"input": 1_000_000, "output": 0}}]},
+        semconv="latest",
+    )
+    answering(feature="a", provider="openai", tier="pro", region="eu")()
+    answering(feature="b", provider="openai", tier="gold", region="us")()
+    found = parsed(fetched(configuration.url))
+
+    assert found.one("target_info").labels["service_name"] == "shop"
+    assert successes(found, feature="a", tier="pro", region="eu") == 1
+    assert successes(found, feature="other", tier="other", region="other") == 1
+    assert found.total("ai_cost_dollars", cost_source="override") == 200
+    assert found.names & {*LEGACY, *LATEST} <= set(LATEST)
+
+
+def test_configure_takes_keywords_only() -> None:
+    with pytest.raises(TypeError):
+        llmwatch.configure("shop")  # type: ignore[misc]
+
+
+class Bad:
+    """Arguments of no use, and what the message has to say beside the argument's name."""
+
+    ARGUMENTS: ClassVar[list[tuple[dict[str, Any], str]]] = [
+        ({"port": "abc"}, "integer"),
+        ({"port": 70000}, "65535"),
+        ({"port": -1}, "0"),
+        ({"port": True}, "integer"),
+        ({"host": ""}, "character"),
+        ({"host": 3}, "string"),
+        ({"service_name": ""}, "character"),
+        ({"service_name": 5}, "string"),
+        ({"semconv": "newest"}, "'legacy', 'latest', 'both' or 'none'"),
+        ({"meter_provider": object()}, "MeterProvider"),
+        ({"labels": ["tier"]}, "tier"),
+        ({"labels": {"tier": None}}, "tier"),
+        ({"labels": {"tier": "free"}}, "tier"),
+        ({"labels": {"tier": 0}}, "tier"),
+        ({"labels": {"tier": [1, 2]}}, "tier"),
+        ({"labels": {"model": ["a"]}}, "model"),
+        ({"labels": {"le": ["a"]}}, "le"),
+        ({"labels": {"a-b": ["x"]}}, "a-b"),
+        ({"labels": {"__name__": ["x"]}}, "__name__"),
+        ({"label_limits": 5}, "dictionary"),
+        ({"label_limits": {"feature": 0}}, "feature"),
+        ({"label_limits": {"feature": "5"}}, "feature"),
+        ({"label_limits": {"fetaure": 5}}, "fetaure"),
+        ({"prices": "/no/such/file"}, "/no/such/file"),
+        ({"prices": {"price": [{"model": "m"}]}}, "price"),
+        ({"prices": 3}, "3"),
+    ]
+    VARIABLES: ClassVar[list[tuple[str, str, str]]] = [
+        ("LLMWATCH_PORT", "http", "integer"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "99999", "65535"),
+        ("LLMWATCH_LABELS", "tier", "tier=free|pro"),
+        ("LLMWATCH_LABELS", "model=a|b", "model"),
+        ("LLMWATCH_LABEL_LIMITS", "feature=many", "feature=50"),
+        ("LLMWATCH_LABEL_LIMITS", "feature=0", "feature"),
+        ("LLMWATCH_SEMCONV", "old", "'legacy', 'latest', 'both' or 'none'"),
+        ("LLMWATCH_PRICES", "/no/such/file", "/no/such/file"),
+    ]
+
+
+@pytest.mark.parametrize(("arguments", "hint"), Bad.ARGUMENTS, ids=str)
+def test_an_argument_of_no_use_is_named_with_what_it_should_be(arguments: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ValueError, match=f"configure\\({next(iter(arguments))}=") as raised:
+        llmwatch.configure(**arguments)
+
+    assert hint in str(raised.value)
+    assert "pydantic" not in str(raised.value)
+    assert "tuple[" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("variable", "value", "hint"), Bad.VARIABLES)
+def test_a_variable_of_no_use_is_named_with_what_it_should_be(
+    variable: str, value: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=variable) as raised:
+        llmwatch.configure()
+
+    assert hint in str(raised.value)
+
+
+@pytest.mark.parametrize(("arguments", "hint"), [*Bad.ARGUMENTS[::6], ({"port": 70000, "service_name": "new"}, "")])
+def test_a_refused_configuration_leaves_the_one_before_as_it_was(arguments: dict[str, Any], hint: str) -> None:
+    configuration = llmwatch.configure(service_name="shop", port=0, labels={"tier": ["pro"]})
+    answering(feature="chat", tier="pro")()
+    with pytest.raises(ValueError, match=hint):
+        llmwatch.configure(**arguments)
+    answering(feature="chat", tier="pro")()
+    found = parsed(fetched(configuration.url))
+
+    assert successes(found, feature="chat", tier="pro") == 2
+    assert found.one("target_info").labels["service_name"] == "shop"
+
+
+# --- Environment
+
+
+def test_everything_can_be_said_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text('[[price]]\nmodel = "gpt-4o*"\nper_million = { input = 1000000, output = 0 }\n')
+    for variable, value in {
+        "LLMWATCH_SERVICE_NAME": "shop",
+        "LLMWATCH_PORT": "0",
+        "LLMWATCH_HOST": "localhost",
+        "LLMWATCH_LABELS": "tier=free|pro, region=1",
+        "LLMWATCH_LABEL_LIMITS": "feature=1,agent=2",
+        "LLMWATCH_PRICES": str(prices),
+        "LLMWATCH_SEMCONV": "both",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    configuration = llmwatch.configure()
+    answering(feature="a", provider="openai", tier="pro", region="eu")()
+    answering(feature="b", provider="openai", tier="gold", region="us")()
+    found = parsed(fetched(configuration.url))
+
+    assert configuration.url == f"http://localhost:{configuration.port}"
+    assert found.one("target_info").labels["service_name"] == "shop"
+    assert successes(found, feature="a", tier="pro", region="eu") == 1
+    assert successes(found, feature="other", tier="other", region="other") == 1
+    assert found.total("ai_cost_dollars", cost_source="override") == 200
+    assert {"gen_ai.client.operation.duration", "gen_ai.client.inference.duration"} <= found.names
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_opentelemetry_s_own_variables_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "otel-shop")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging")
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", str(port))
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "localhost")
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http,gen_ai_latest_experimental")
+    configuration = llmwatch.configure()
+    answering(feature="chat")()
+    found = parsed(fetched(configuration.url))
+
+    assert configuration.url == f"http://localhost:{port}"
+    assert found.one("target_info").labels["service_name"] == "otel-shop"
+    assert found.one("target_info").labels["deployment_environment_name"] == "staging"
+    assert "gen_ai.client.inference.duration" in found.names
+
+
+def test_llmwatch_s_variables_win_over_opentelemetry_s_and_arguments_over_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "otel")
+    llmwatch.configure()
+    names = [service()]
+    monkeypatch.setenv("LLMWATCH_SERVICE_NAME", "ours")
+    llmwatch.configure()
+    names.append(service())
+    llmwatch.configure(service_name="argument")
+    names.append(service())
+
+    assert names == ["otel", "ours", "argument"]
+
+
+def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in VARIABLES:
+        if variable.startswith("LLMWATCH_"):
+            monkeypatch.setenv(variable, "")
+
+    assert llmwatch.configure().port == 0
+
+
+def test_a_variable_that_an_argument_overrules_need_not_be_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMWATCH_SEMCONV", "old")
+    llmwatch.configure(semconv="none")
+    answering(feature="chat")()
+
+    assert not scraped().names & {*LEGACY, *LATEST}
+
+
+# --- The port
+
+
+def test_a_port_in_use_is_an_error_that_says_so() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"configure\\(port={port}\\).*in use"):
+            llmwatch.configure(port=port)
+
+
+def test_a_port_in_use_leaves_the_configuration_before_as_it_was() -> None:
+    configuration = llmwatch.configure(service_name="shop", port=0)
+    answering(feature="chat")()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            llmwatch.configure(service_name="other", port=taken.getsockname()[1])
+    answering(feature="chat")()
+    found = parsed(fetched(configuration.url))
+
+    assert successes(found, feature="chat") == 2
+    assert found.one("target_info").labels["service_name"] == "shop"
+
+
+def test_a_port_in_use_leaves_no_reader_on_a_provider_of_the_program_s() -> None:
+    provider, (reader,) = recording("memory")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            llmwatch.configure(meter_provider=provider, port=taken.getsockname()[1])
+    llmwatch.configure(meter_provider=provider, port=0)
+    answering(feature="chat")()
+
+    assert successes(scraped(), feature="chat") == 1
+    assert successes(reader.collect(), feature="chat") == 1
+
+
+def test_a_host_that_does_not_exist_is_an_error_that_names_it() -> None:
+    with pytest.raises(OSError, match=r"256\.0\.0\.1"):
+        llmwatch.configure(port=0, host="256.0.0.1")
+
+
+def test_the_same_port_again_goes_on_to_be_served() -> None:
+    first = llmwatch.configure(port=free_port())
+    second = llmwatch.configure(port=first.port, service_name="shop")
+
+    assert second.port == first.port
+    assert "shop" in fetched(first.url)
+
+
+def test_the_same_port_on_another_host_is_served_there() -> None:
+    first = llmwatch.configure(port=free_port())
+    second = llmwatch.configure(port=first.port, host="0.0.0.0")
+
+    assert fetched(f"http://127.0.0.1:{second.port}")
+
+
+def test_another_port_is_served_instead_of_the_one_before() -> None:
+    first = llmwatch.configure(port=0)
+    answering(feature="chat")()
+    second = llmwatch.configure(port=free_port())
+
+    assert successes(parsed(fetched(second.url)), feature="chat") == 1
+    with pytest.raises(urllib.error.URLError):
+        fetched(first.url)
+
+
+def test_an_ipv6_address_is_served_too() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    configuration = llmwatch.configure(port=0, host="::1")
+
+    assert configuration.url == f"http://[::1]:{configuration.port}"
+    assert fetched(configuration.url)
+
+
+def test_close_stops_serving_and_recording_goes_on() -> None:
+    configuration = llmwatch.configure(port=0)
+    configuration.close()
+    configuration.close()
+    answering(feature="chat")()
+
+    with pytest.raises(urllib.error.URLError):
+        fetched(configuration.url)
+    assert successes(scraped(), feature="chat") == 1
+
+
+# --- One configuration after another
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"labels": {"tier": ["free", "pro"]}},
+        {"service_name": "another"},
+        {"port": 0},
+        {"semconv": "both"},
+        {"semconv": "none"},
+        {"label_limits": {"feature": 5}},
+        {"prices": {"price": [{"model": "x", "free": True}]}},
+    ],
+    ids=str,
+)
+def test_a_page_of_one_s_own_goes_on_through_a_reconfiguration(changed: dict[str, Any]) -> None:
+    llmwatch.configure()
+    answer = answering(feature="chat", provider="openai")
+    for _ in range(3):
+        answer()
+    before = scraped()
+    answer()  # and one that nobody has collected yet
+    llmwatch.configure(**changed)
+    answer()
+    found = scraped()
+
+    assert successes(before) == 3
+    assert successes(found) == 5
+    assert found.total("ai_tokens") == 5 * 120
+    assert found.count("ai_request_duration") == 5
+    assert found.total("ai_cost_dollars") == pytest.approx(before.total("ai_cost_dollars") / 3 * 5)
+    assert found.total("ai_active_requests") == 0
+
+
+@pytest.mark.parametrize("kind", Reader.KINDS)
+@pytest.mark.parametrize("semconv", ["legacy", "latest", "both", "none"])
+def test_calls_before_any_configuration_are_in_it(semconv: str, kind: str) -> None:
+    answer = answering(feature="chat", provider="openai")
+    for _ in range(3):
+        answer()
+    _, (reader,) = recording(kind, semconv=semconv)
+    answer()
+    reader.collect()
+
+    assert successes(reader) == 4
+    assert reader.count("ai_request_duration") == 4
+    assert reader.total("ai_tokens") == 4 * 120
+    for name, is_on in (
+        ("gen_ai.client.operation.duration", semconv in ("legacy", "both")),
+        ("gen_ai.client.inference.duration", semconv in ("latest", "both")),
+    ):
+        assert reader.count(name) == (4 if is_on else 0)
+
+
+def test_calls_before_any_configuration_are_priced_and_carry_its_labels() -> None:
+    answer = answering(feature="chat", provider="openai", tier="pro")
+    answer()
+    _, (reader,) = recording("memory", labels={"tier": ["free", "pro"]})
+    answer()
+    found = reader.collect()
+
+    assert successes(found, tier="pro") == 2
+    assert found.of("ai_cost_dollars", tier="pro")
+    priced = [point.value for point in found.of("ai_cost_dollars", direction="output", kind="text")]
+    llmwatch.configure()
+    answer()
+    alone = [point.value for point in scraped().of("ai_cost_dollars", direction="output", kind="text")]
+    assert sum(priced) == pytest.approx(2 * sum(alone))
+
+
+@pytest.mark.parametrize("kind", Reader.KINDS)
+def test_the_same_provider_twice_loses_and_doubles_nothing(kind: str) -> None:
+    provider, (reader,) = recording(kind)
+    answer = answering(feature="chat", provider="openai")
+    answer()
+    reader.collect()
+    answer()
+    for settings in ({}, {"semconv": "both"}, {"semconv": "none"}, {"label_limits": {"feature": 3}}):
+        llmwatch.configure(meter_provider=provider, **settings)
+        answer()
+    reader.collect()
+
+    assert successes(reader) == 6
+    assert reader.count("ai_request_duration") == 6
+    assert reader.total("ai_tokens") == 6 * 120
+
+
+@pytest.mark.parametrize("kind", Reader.KINDS)
+def test_labels_that_are_declared_later_double_no_count(kind: str) -> None:
+    provider, (reader,) = recording(kind)
+    answer = answering(feature="chat", provider="openai")
+    answer()
+    reader.collect()
+    llmwatch.configure(meter_provider=provider, labels={"tier": ["free", "pro"]})
+    answer()
+    answering(feature="chat", provider="openai", tier="pro")()
+    reader.collect()
+
+    assert successes(reader) == 3
+    assert successes(reader, tier="pro") == 1
+    assert reader.count("ai_request_duration") == 3
+
+
+@pytest.mark.parametrize("kind", Reader.KINDS)
+def test_what_a_page_of_one_s_own_has_shown_moves_to_a_provider(kind: str) -> None:
+    llmwatch.configure()
+    answer = answering(feature="chat", provider="openai")
+    answer()
+    _, (reader,) = recording(kind)
+    answer()
+    reader.collect()
+
+    assert successes(reader) == 2
+    assert reader.total("ai_tokens") == 240
+    assert reader.count("ai_request_duration") == 2
+
+
+def test_from_one_provider_to_another_each_call_is_on_one_of_them() -> None:
+    first, (early,) = recording("memory")
+    answer = answering(feature="chat", provider="openai")
+    answer()
+    _, (late,) = recording("memory")
+    answer()
+    answer()
+    llmwatch.configure(meter_provider=first)
+    answer()
+
+    for reader, calls in ((early, 2), (late, 2)):
+        reader.collect()
+        assert successes(reader) == calls
+        assert reader.count("ai_request_duration") == calls
+        assert reader.total("ai_tokens") == 120 * calls
+
+
+def test_from_a_provider_to_a_page_of_one_s_own_each_call_is_on_one_of_them() -> None:
+    provider, (reader,) = recording("memory")
+    answer = answering(feature="chat", provider="openai")
+    answer()
+    llmwatch.configure()
+    answer()
+    answer()
+    private = scraped()
+    llmwatch.configure(meter_provider=provider)
+    answer()
+    reader.collect()
+
+    assert successes(private) in (2, 3), "what the provider has shown may or may not move"
+    assert successes(reader) == 4
+
+
+# --- Calls in flight
+
+PRIVATE: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ("unconfigured", "private"),
+        ("unconfigured", "A"),
+        ("private", "private with labels"),
+        ("private", "A"),
+        ("A", "A"),
+        ("A", "B"),
+        ("A", "B", "A"),
+        ("A", "private"),
+        ("A", "private", "A"),
+        ("private", "A", "private", "B"),
+        ("A", "shutdown", "A"),
+    ],
+    ids=" to ".join,
+)
+def test_a_call_that_is_open_during_reconfigurations_ends_in_one_place(steps: tuple[str, ...]) -> None:
+    readers = {name: Reader("memory") for name in "AB"}
+    providers = {name: MeterProvider([reader.otel], shutdown_on_exit=False) for name, reader in readers.items()}
+
+    def go(step: str) -> None:
+        if step == "shutdown":
+            llmwatch.shutdown()
+        elif step != "unconfigured":
+            labels = {"labels": {"tier": ["pro"]}} if "labels" in step else {}
+            llmwatch.configure(meter_provider=providers.get(step), **labels)
+
+    with ExitStack() as open_calls:
+        for step in steps:
+            go(step)
+            open_calls.enter_context(track_request(feature=f"during {len(step)}", provider="openai", model="m"))
+    places = [reader.collect() for reader in readers.values()]
+    if "private" in steps[-1]:
+        places.append(scraped())
+
+    assert sum(successes(place) for place in places) == len(steps)
+    assert sum(place.count("ai_request_duration") for place in places) == len(steps)
+    assert {point.value for place in places for point in place.of("ai_active_requests")} == {0}
+
+
+def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothing() -> None:
+    provider, readers = recording("memory", "memory delta")
+    done = threading.Event()
+    finished_calls = [0] * 4
+    went_back: list[tuple[float, float]] = []
+
+    def work(number: int) -> None:
+        answer = answering(feature="chat", provider="openai")
+        while not done.is_set():
+            answer()
+            finished_calls[number] += 1
+
+    def read(reader: Reader) -> None:
+        highest = 0.0
+        while not done.is_set():
+            reader.collect()
+            now = successes(reader)
+            if now < highest:
+                went_back.append((highest, now))
+            highest = now
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads += [threading.Thread(target=read, args=(reader,)) for reader in readers]
+    for thread in threads:
+        thread.start()
+    for turn in range(60):
+        llmwatch.configure(meter_provider=provider, label_limits={"feature": 5 + turn})
+    done.set()
+    for thread in threads:
+        thread.join()
+    for reader in readers:
+        reader.collect()
+
+        assert successes(reader) == sum(finished_calls)
+        assert reader.count("ai_request_duration") == sum(finished_calls)
+        assert reader.total("ai_tokens") == 120 * sum(finished_calls)
+        assert reader.total("ai_active_requests") == 0
+    assert went_back == []
+
+
+# --- Shutdown
+
+
+def test_shutdown_frees_the_port_and_may_be_called_again() -> None:
+    configuration = llmwatch.configure(port=0)
+    llmwatch.shutdown()
+    llmwatch.shutdown()
+
+    with pytest.raises(urllib.error.URLError):
+        fetched(configuration.url)
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", configuration.port))
+
+
+def test_functions_work_after_shutdown_and_count_for_the_next_configuration() -> None:
+    llmwatch.configure()
+    answer = answering(feature="chat", provider="openai")
+    answer()
+    llmwatch.shutdown()
+    answer()
+    answer()
+    llmwatch.configure()
+    answer()
+
+    assert successes(scraped()) == 3
+    assert scraped().count("ai_request_duration") == 3
+
+
+def test_a_provider_of_the_program_s_is_in_use_after_shutdown_with_all_that_it_had() -> None:
+    provider, (reader,) = recording("memory")
+    answer = answering(feature="chat", provider="openai")
+    answer()
+    llmwatch.shutdown()
+    counter = provider.get_meter("the program's").create_counter("theirs")
+    counter.add(1)
+    found = reader.collect()
+
+    assert successes(found) == 1
+    assert found.total("theirs") == 1
+
+
+class Counting(MeterProvider):
+    """A provider that knows how many readers have come and gone."""
+
+    def __init__(self) -> None:
+        super().__init__(shutdown_on_exit=False)
+        self.readers = 0
+
+    def add_metric_reader(self, metric_reader: Any) -> None:
+        super().add_metric_reader(metric_reader)
+        self.readers += 1
+
+    def remove_metric_reader(self, metric_reader: Any) -> None:
+        super().remove_metric_reader(metric_reader)
+        self.readers -= 1
+
+
+def test_shutdown_takes_its_page_off_a_provider_of_the_program_s() -> None:
+    provider = Counting()
+    llmwatch.configure(meter_provider=provider, port=0)
+    assert provider.readers == 1
+    llmwatch.shutdown()
+
+    assert provider.readers == 0
+
+
+def test_another_provider_takes_the_page_along() -> None:
+    first, second = Counting(), Counting()
+    llmwatch.configure(meter_provider=first, port=0)
+    configuration = llmwatch.configure(meter_provider=second, port=0)
+    answering(feature="chat")()
+
+    assert (first.readers, second.readers) == (0, 1)
+    assert successes(parsed(fetched(configuration.url)), feature="chat") == 1
+
+
+def test_the_page_of_a_provider_of_the_program_s_names_that_provider_s_service() -> None:
+    provider = MeterProvider(resource=Resource({"service.name": "theirs"}), shutdown_on_exit=False)
+    llmwatch.configure(meter_provider=provider, port=0)
+
+    assert service() == "theirs"
+
+
+def test_a_provider_that_takes_no_reader_cannot_be_served() -> None:
+    class Bare:
+        def get_meter(self, *_: object, **__: object) -> None:
+            raise AssertionError("not to be used")
+
+    with pytest.raises(ValueError, match=r"configure\(port="):
+        llmwatch.configure(meter_provider=Bare(), port=0)  # type: ignore[arg-type]
+
+
+# --- Global providers: a process has one, once, so each of these has a process
+
+PRELUDE = """
+import json, sys
+import llmwatch
+from llmwatch import observe_llm
+
+@observe_llm(feature="chat")
+def answer():
+    return {"usage": None}
+
+def requests(data):
+    return sum(
+        point.value
+        for resource in (data.resource_metrics if data else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics if metric.name == "ai_requests"
+        for point in metric.data.data_points if point.attributes["status"] == "success"
+    )
+
+def page():
+    app = llmwatch.exposition.wsgi_app()
+    return b"".join(app({"REQUEST_METHOD": "GET", "PATH_INFO": ""}, lambda *_: None)).decode()
+
+def set_global():
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    metrics.set_meter_provider(provider)
+    return provider, reader
+
+def global_provider():
+    from opentelemetry import metrics
+    return metrics.get_meter_provider()
+
+def say(**facts):
+    print(json.dumps(facts))
+"""
+
+
+def said_by(program: str, **environment: str) -> dict[str, Any]:
+    """What a program of its own says at its end; it may say nothing else, to nobody."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(path for path in sys.path if path), **environment},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
+
+
+def test_without_configuration_nothing_of_the_sdk_is_loaded_and_calls_work() -> None:
+    facts = said_by("""
+answer(); answer()
+say(loaded=[name for name in ("opentelemetry.sdk", "prometheus_client", "pydantic", "genai_prices") if name in sys.modules])
+""")
+
+    assert facts == {"loaded": []}
+
+
+def test_a_global_provider_that_was_set_before_is_used() -> None:
+    facts = said_by("""
+provider, reader = set_global()
+answer()
+before = requests(reader.get_metrics_data())
+llmwatch.configure()
+answer()
+say(before=before, after=requests(reader.get_metrics_data()), same=global_provider() is provider)
+""")
+
+    assert facts == {"before": 1, "after": 2, "same": True}
+
+
+def test_a_global_provider_that_is_set_later_gets_all_calls_even_without_configure() -> None:
+    facts = said_by("""
+answer(); answer()
+provider, reader = set_global()
+answer()
+say(requests=requests(reader.get_metrics_data()), same=global_provider() is provider)
+""")
+
+    assert facts == {"requests": 3, "same": True}
+
+
+def test_llmwatch_sets_no_global_provider() -> None:
+    facts = said_by("""
+answer()
+llmwatch.configure(service_name="shop", port=0)
+answer()
+page()
+kinds = [type(global_provider()).__name__]
+llmwatch.shutdown()
+kinds.append(type(global_provider()).__name__)
+provider, _ = set_global()
+say(kinds=kinds, mine=global_provider() is provider)
+""")
+
+    assert facts == {"kinds": ["_ProxyMeterProvider"] * 2, "mine": True}
+
+
+def test_a_global_provider_that_is_set_after_configure_is_taken_by_the_next_configure() -> None:
+    facts = said_by("""
+llmwatch.configure()
+answer()
+provider, reader = set_global()
+answer()
+early = requests(reader.get_metrics_data())
+llmwatch.configure()
+answer()
+say(early=early, late=requests(reader.get_metrics_data()))
+""")
+
+    assert facts == {"early": 0, "late": 3}
+
+
+def test_a_global_provider_that_does_nothing_is_none() -> None:
+    facts = said_by("""
+from opentelemetry import metrics
+metrics.set_meter_provider(metrics.NoOpMeterProvider())
+answer()
+llmwatch.configure()
+answer()
+say(requests=[line.split()[-1] for line in page().splitlines() if line.startswith("ai_requests") and "success" in line])
+""")
+
+    assert facts == {"requests": ["2.0"]}
+
+
+def test_a_disabled_sdk_is_respected_and_nothing_breaks() -> None:
+    facts = said_by(
+        """
+configuration = llmwatch.configure(port=0)
+for _ in range(5000):
+    answer()
+import urllib.request
+body = urllib.request.urlopen(configuration.url + "/metrics").read().decode()
+llmwatch.configure(semconv="none")
+llmwatch.shutdown()
+say(series=[line for line in body.splitlines() if line.startswith("ai_")])
+""",
+        OTEL_SDK_DISABLED="true",
+    )
+
+    assert facts == {"series": []}
+
+
+def test_the_process_s_own_provider_is_never_touched_here() -> None:
+    llmwatch.configure(port=0)
+
+    assert type(get_meter_provider()).__name__ == "_ProxyMeterProvider"
