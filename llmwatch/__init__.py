@@ -1,4 +1,4 @@
-"""llmwatch makes the LLM calls of a program observable: requests, latency, tokens, errors and dollars, in Prometheus."""
+"""llmwatch makes the LLM calls of a program observable: requests, latency, tokens, errors and dollars."""
 
 from llmwatch._observe import observe_llm, track_request
 from llmwatch._version import __version__

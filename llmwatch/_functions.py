@@ -172,7 +172,11 @@ class _Observed(wrapt.FunctionWrapper):  # type: ignore[type-arg]
         return _Observed, (self.__wrapped__, self._self_statement)
 
     def __copy__(self) -> Any:
-        return self if inspect.isroutine(self.__wrapped__) else _Observed(copy.copy(self.__wrapped__), self._self_statement)
+        return (
+            self
+            if inspect.isroutine(self.__wrapped__)
+            else _Observed(copy.copy(self.__wrapped__), self._self_statement)
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         if inspect.isroutine(self.__wrapped__):

@@ -43,7 +43,7 @@ class Publication:
         for metric in (metrics.BUILD_INFO, *recorder.metrics):
             if metric not in self._instruments:
                 self._instruments[metric] = self._create(metric)
-        recorder.publication = self
+        recorder.outlet = self
 
     def _create(self, metric: Metric) -> Any:
         if metric.kind == "histogram":
@@ -78,12 +78,12 @@ class Publication:
         return report
 
     def take_some(self, recorder: Recorder, most: int) -> None:
-        """Takes up to so many histogram values, outside of a collection."""
+        """Hands up to so many histogram values to their instruments, outside of a collection."""
         for metric, key, value in recorder.cells.take(most):
             self._instruments[metric].record(value, _attributes(metric, recorder.label_names(metric), key))
 
     def take_all(self, recorder: Recorder) -> None:
-        """Takes all histogram values, inside a collection."""
+        """Hands all histogram values to their instruments, inside a collection."""
         for metric, key, values in recorder.cells.take_all():
             record_all(self._instruments[metric], values, _attributes(metric, recorder.label_names(metric), key))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from llmwatch import metrics
 from llmwatch._call import CallRecord
@@ -20,13 +20,22 @@ from llmwatch.cardinality import Budgets
 from llmwatch.metrics import Metric
 
 if TYPE_CHECKING:
-    from llmwatch._instruments import Publication
     from llmwatch._shield import Shield
     from llmwatch.pricing import PriceBook
 
 _RELIEF_ABOVE = 4096  # parked records, above which calls begin to fold them, because nobody collects
 _RELIEF = 8  # how many records one call folds then, and histogram values it hands over
 _UNPUBLISHED_VALUES = 20_000  # histogram values kept while there is no provider that could take them
+
+
+class Outlet(Protocol):
+    """What takes histogram values out of a recorder's cells."""
+
+    def take_some(self, recorder: Recorder, most: int) -> None:
+        """Takes up to so many, outside of a collection."""
+
+    def take_all(self, recorder: Recorder) -> None:
+        """Takes all of them, inside a collection."""
 
 
 class Recorder:
@@ -42,7 +51,7 @@ class Recorder:
     Attributes:
         metrics: What it records.
         label_names: A metric's labels, those that the application declares included.
-        publication: What takes the histogram values, once it is there; until then they stay parked.
+        outlet: What takes the histogram values, once it is there; until then they stay parked.
     """
 
     def __init__(
@@ -55,7 +64,7 @@ class Recorder:
         book: PriceBook | None = None,
     ) -> None:
         self.shield = shield
-        self.publication: Publication | None = None
+        self.outlet: Outlet | None = None
         self._ledger = Ledger(shield, budgets or Budgets(), declared, semconv, book)
         self.cells = self._ledger.cells
         self.metrics = self._ledger.metrics
@@ -88,8 +97,8 @@ class Recorder:
             self._book.load()
         with self._lock:
             self._fold(len(self._parked))
-            if self.publication is not None:
-                self.publication.take_all(self)
+            if self.outlet is not None:
+                self.outlet.take_all(self)
 
     def totals(self, metric: Metric) -> list[tuple[Key, Amount]]:
         """A counter's totals by label set, in the order of `label_names`."""
@@ -127,8 +136,8 @@ class Recorder:
         if self._lock.acquire(blocking=False):
             try:
                 self._fold(_RELIEF)
-                if self.publication is not None:
-                    self.publication.take_some(self, _RELIEF)
+                if self.outlet is not None:
+                    self.outlet.take_some(self, _RELIEF)
                 self.cells.drop_values_above(_UNPUBLISHED_VALUES)
             except Exception as error:
                 self.shield.report("record", error)

@@ -151,7 +151,7 @@ def _snapshot(stream: Any) -> Any:
     for name in ("current_message_snapshot", "current_completion_snapshot"):
         try:
             return getattr(stream, name)
-        except Exception:  # noqa: S112 - nothing has come yet
+        except Exception:
             continue
     return None
 

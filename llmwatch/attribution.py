@@ -11,6 +11,8 @@ from enum import Enum
 from types import MappingProxyType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
+__all__ = ["Scope", "Unusable", "attribute", "bind", "current_scope", "enter_scope", "label_values", "leave_scope"]
+
 P = ParamSpec("P")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,6 +84,7 @@ class attribute:  # noqa: N801 - a block and a decorator, used like a function
         self.__exit__(kind, error, tb)
 
     def __call__(self, fn: F) -> F:
+        """The function, each of its calls inside such a block."""
         _refuse_generators(fn, "attribute")
         return _within(fn, lambda: attribute(**self._labels))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+__all__ = ["DEFAULT_LIMIT", "DEFAULT_LIMITS", "OTHER", "SERIES", "Budget", "Budgets"]
+
 OTHER = "other"
 SERIES = "series"
 """The name, in `label_limits`, of the limit on all series of the process together."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from llmwatch._settings import Settings
     from llmwatch.metrics import Semconv
 
+__all__ = ["Configuration", "configure", "shutdown"]
+
 _lock = threading.Lock()
 
 

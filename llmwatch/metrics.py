@@ -5,6 +5,48 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+__all__ = [
+    "ACTIVE_REQUESTS",
+    "BUILD_INFO",
+    "CACHE_READ_TOKENS",
+    "CACHE_SAVINGS",
+    "CACHE_WRITE_TOKENS",
+    "CALL_LABELS",
+    "CATALOGUE",
+    "COST",
+    "DIRECTIONS",
+    "ERRORS",
+    "FINISH_REASONS",
+    "INFERENCE_CHUNK",
+    "INFERENCE_DURATION",
+    "INFERENCE_FIRST_CHUNK",
+    "INPUT_TOKENS",
+    "INPUT_TOKENS_PER_CALL",
+    "INTERNAL_ERRORS",
+    "LABEL_OVERFLOW",
+    "OPERATION_CHUNK",
+    "OPERATION_DURATION",
+    "OPERATION_FIRST_CHUNK",
+    "OUTPUT_TOKENS",
+    "OUTPUT_TOKENS_PER_CALL",
+    "PRICE_TABLE_AGE",
+    "REASONING_TOKENS",
+    "REQUESTS",
+    "REQUEST_DURATION",
+    "STATUSES",
+    "TIME_PER_OUTPUT_CHUNK",
+    "TIME_TO_FIRST_CHUNK",
+    "TOKENS",
+    "TOKEN_USAGE",
+    "UNPRICED_REQUESTS",
+    "USAGE_MISSING",
+    "Kind",
+    "Metric",
+    "Semconv",
+    "Set",
+    "enabled",
+]
+
 Kind = Literal["counter", "updown", "gauge", "histogram"]
 Set = Literal["ai", "legacy", "latest"]
 Semconv = Literal["legacy", "latest", "both", "none"]
@@ -58,7 +100,27 @@ class Metric:
 
 
 # From 10 ms, for a local embedding, to the 600 s at which client libraries give up.
-_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_SECONDS = (
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+    3.0,
+    5.0,
+    7.5,
+    10.0,
+    15.0,
+    20.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+)
 _CHUNK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 # The buckets that the GenAI convention prescribes for durations and for token counts.
 _CONVENTION_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -136,7 +198,11 @@ UNPRICED_REQUESTS = Metric(
     "ai_unpriced_requests", "counter", "{request}", _NOT_A_CALL, "Calls whose price is unknown, never counted as free."
 )
 INTERNAL_ERRORS = Metric(
-    "llmwatch_internal_errors", "counter", "{error}", ("where",), "Failures inside llmwatch that your program did not see."
+    "llmwatch_internal_errors",
+    "counter",
+    "{error}",
+    ("where",),
+    "Failures of llmwatch's own, hidden from your program.",
 )
 LABEL_OVERFLOW = Metric(
     "llmwatch_label_overflow", "counter", "{value}", ("label",), "Label values that were folded into `other`."
@@ -146,91 +212,50 @@ BUILD_INFO = Metric(
 )
 PRICE_TABLE_AGE = Metric("ai_price_table_age", "gauge", "s", (), "Age of the price table in use.")
 
-OPERATION_DURATION = Metric(
-    "gen_ai.client.operation.duration",
-    "histogram",
-    "s",
-    (*_CLIENT, "error.type"),
-    "GenAI operation duration, as llmwatch saw it.",
-    _CONVENTION_SECONDS,
-    set="legacy",
-)
-TOKEN_USAGE = Metric(
-    "gen_ai.client.token.usage",
-    "histogram",
-    "{token}",
-    (*_CLIENT, "gen_ai.token.type"),
-    "Number of input and output tokens used, as llmwatch saw it.",
-    _CONVENTION_TOKENS,
-    set="legacy",
-)
-OPERATION_FIRST_CHUNK = Metric(
-    "gen_ai.client.operation.time_to_first_chunk",
-    "histogram",
-    "s",
-    _CLIENT,
-    "Time to the first chunk of a stream, as llmwatch saw it.",
-    _CONVENTION_SECONDS,
-    set="legacy",
-)
-OPERATION_CHUNK = Metric(
-    "gen_ai.client.operation.time_per_output_chunk",
-    "histogram",
-    "s",
-    _CLIENT,
-    "Mean time between the chunks of a stream, one value a stream, as llmwatch saw it.",
-    _CONVENTION_SECONDS,
-    set="legacy",
-)
-INFERENCE_DURATION = Metric(
-    "gen_ai.client.inference.duration",
-    "histogram",
-    "s",
-    (*_CLIENT, "error.type"),
-    "GenAI inference duration, as llmwatch saw it.",
-    _CONVENTION_SECONDS,
-    set="latest",
-)
-INFERENCE_FIRST_CHUNK = Metric(
-    "gen_ai.client.inference.time_to_first_chunk",
-    "histogram",
-    "s",
-    _CLIENT,
-    "Time to the first chunk of a stream, as llmwatch saw it.",
-    _CONVENTION_SECONDS,
-    set="latest",
-)
-INFERENCE_CHUNK = Metric(
-    "gen_ai.client.inference.time_per_output_chunk",
-    "histogram",
-    "s",
-    _CLIENT,
-    "Mean time between the chunks of a stream, one value a stream, as llmwatch saw it.",
-    _CONVENTION_SECONDS,
-    set="latest",
-)
+
+def _seconds(name: str, description: str, *labels: str, set: Set) -> Metric:
+    name, description = f"gen_ai.client.{name}", f"{description}, as llmwatch saw it."
+    return Metric(name, "histogram", "s", (*_CLIENT, *labels), description, _CONVENTION_SECONDS, set=set)
 
 
-def _inference_tokens(name: str, description: str) -> Metric:
-    name = f"gen_ai.client.inference.usage.{name}"
-    return Metric(name, "counter", "{token}", (*_CLIENT, "gen_ai.token.modality"), description, set="latest")
+def _tokens(name: str, kind: Kind, description: str, label: str, *, set: Set) -> Metric:
+    name, description = f"gen_ai.client.{name}", f"{description}, as llmwatch saw it."
+    buckets = _CONVENTION_TOKENS if kind == "histogram" else ()
+    return Metric(name, kind, "{token}", (*_CLIENT, label), description, buckets, set=set)
 
 
-def _tokens_per_inference(direction: str) -> Metric:
-    name = f"gen_ai.client.inference.operation.{direction}_tokens"
-    description = f"Distribution of {direction} tokens over calls, as llmwatch saw it."
-    return Metric(
-        name, "histogram", "{token}", (*_CLIENT, "error.type"), description, _CONVENTION_TOKENS, set="latest"
-    )
+# Our own words at the end of each description keep these apart from another instrumentation's metrics of the same name
+# on the same provider, whose labels the Prometheus exporter would mix up with ours.
+_FIRST, _GAP = "Time to the first chunk of a stream", "Mean time between the chunks of a stream, one value a stream"
+OPERATION_DURATION = _seconds("operation.duration", "GenAI operation duration", "error.type", set="legacy")
+TOKEN_USAGE = _tokens(
+    "token.usage", "histogram", "Number of input and output tokens used", "gen_ai.token.type", set="legacy"
+)
+OPERATION_FIRST_CHUNK = _seconds("operation.time_to_first_chunk", _FIRST, set="legacy")
+OPERATION_CHUNK = _seconds("operation.time_per_output_chunk", _GAP, set="legacy")
+INFERENCE_DURATION = _seconds("inference.duration", "GenAI inference duration", "error.type", set="latest")
+INFERENCE_FIRST_CHUNK = _seconds("inference.time_to_first_chunk", _FIRST, set="latest")
+INFERENCE_CHUNK = _seconds("inference.time_per_output_chunk", _GAP, set="latest")
 
 
-INPUT_TOKENS = _inference_tokens("input_tokens", "Input tokens, cached ones included, as llmwatch saw it.")
-OUTPUT_TOKENS = _inference_tokens("output_tokens", "Output tokens, reasoning included, as llmwatch saw it.")
-CACHE_READ_TOKENS = _inference_tokens("cache_read.input_tokens", "Input tokens read from a cache, as llmwatch saw it.")
-CACHE_WRITE_TOKENS = _inference_tokens("cache_write.input_tokens", "Input tokens written to a cache, as llmwatch saw it.")
-REASONING_TOKENS = _inference_tokens("reasoning.output_tokens", "Output tokens of reasoning, as llmwatch saw it.")
-INPUT_TOKENS_PER_CALL = _tokens_per_inference("input")
-OUTPUT_TOKENS_PER_CALL = _tokens_per_inference("output")
+def _total(name: str, description: str) -> Metric:
+    return _tokens(f"inference.usage.{name}", "counter", description, "gen_ai.token.modality", set="latest")
+
+
+INPUT_TOKENS = _total("input_tokens", "Input tokens, cached ones included")
+OUTPUT_TOKENS = _total("output_tokens", "Output tokens, reasoning included")
+CACHE_READ_TOKENS = _total("cache_read.input_tokens", "Input tokens read from a cache")
+CACHE_WRITE_TOKENS = _total("cache_write.input_tokens", "Input tokens written to a cache")
+REASONING_TOKENS = _total("reasoning.output_tokens", "Output tokens of reasoning")
+
+
+def _per_call(direction: str) -> Metric:
+    name, description = f"inference.operation.{direction}_tokens", f"Distribution of {direction} tokens over calls"
+    return _tokens(name, "histogram", description, "error.type", set="latest")
+
+
+INPUT_TOKENS_PER_CALL = _per_call("input")
+OUTPUT_TOKENS_PER_CALL = _per_call("output")
 
 CATALOGUE: tuple[Metric, ...] = tuple(value for value in globals().values() if isinstance(value, Metric))
 """All metrics, in the order in which they stand here."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter, index
 from typing import SupportsIndex
 
+__all__ = ["INPUT_KINDS", "OUTPUT_KINDS", "Count", "Usage"]
+
 Count = int | None
 
 INPUT_KINDS = ("text", "cache_read", "cache_write", "audio", "image")

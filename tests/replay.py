@@ -64,6 +64,18 @@ def _aws_header(name: str, value: str) -> bytes:
     return struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", string, len(value)) + value.encode()
 
 
+# Of recordings that kept no headers.
+_CONTENT_TYPES = {
+    "aws-eventstream": "application/vnd.amazon.eventstream",
+    "json": "application/json",
+    "json-array": "application/json",
+    "ndjson": "application/x-ndjson",
+    "sse": "text/event-stream",
+    "sse-data-payloads": "text/event-stream",
+    "text": "text/plain",
+}
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -82,9 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, item: Item) -> None:
         pieces = wire(item)
         self.send_response_only(item["status"])
-        for name, value in {"content-type": item["content_type"], **item["headers"]}.items():
-            if value is not None:
-                self.send_header(name, value)
+        content_type = item["content_type"] or _CONTENT_TYPES[item["framing"]]
+        for name, value in {**item["headers"], "content-type": content_type}.items():
+            self.send_header(name, value)
         if "sse" in item:
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()

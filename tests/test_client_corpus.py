@@ -27,7 +27,8 @@ from corpus_rules import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 from replay import Replay
-from vendor_clients import WAYS, Transports, Way
+from vendor_clients import Transports, Way
+from vendor_ways import WAYS
 
 import llmwatch
 from llmwatch import metrics, observe_llm
@@ -48,8 +49,12 @@ def world() -> Iterator[World]:
     transports, loop = Transports(), asyncio.new_event_loop()
     with Replay(items()) as replay:
         yield World(replay, transports, loop)
-        loop.run_until_complete(transports.aclose())
-        transports.close()
+        for client in transports.forget_all():
+            if hasattr(client, "aclose"):
+                loop.run_until_complete(client.aclose())
+            else:
+                client.close()
+        loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 
 

@@ -570,15 +570,13 @@ def test_a_call_that_is_open_during_reconfigurations_ends_in_one_place(steps: tu
 
 def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothing() -> None:
     provider, readers = recording("memory", "memory delta")
-    done = threading.Event()
-    finished_calls = [0] * 4
+    calls, done = 1000, threading.Event()
     went_back: list[tuple[float, float]] = []
 
-    def work(number: int) -> None:
+    def work() -> None:
         answer = answering(feature="chat", provider="openai")
-        while not done.is_set():
+        for _ in range(calls):
             answer()
-            finished_calls[number] += 1
 
     def read(reader: Reader) -> None:
         highest = 0.0
@@ -589,21 +587,25 @@ def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothi
                 went_back.append((highest, now))
             highest = now
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    threads += [threading.Thread(target=read, args=(reader,)) for reader in readers]
-    for thread in threads:
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+    collectors = [threading.Thread(target=read, args=(reader,), daemon=True) for reader in readers]
+    for thread in (*workers, *collectors):
         thread.start()
-    for turn in range(60):
-        llmwatch.configure(meter_provider=provider, label_limits={"feature": 5 + turn})
-    done.set()
-    for thread in threads:
-        thread.join()
+    try:
+        turn = 0
+        while any(thread.is_alive() for thread in workers):
+            turn += 1
+            llmwatch.configure(meter_provider=provider, label_limits={"feature": 5 + turn})
+    finally:
+        done.set()
+        for thread in (*workers, *collectors):
+            thread.join()
     for reader in readers:
         reader.collect()
 
-        assert successes(reader) == sum(finished_calls)
-        assert reader.count("ai_request_duration") == sum(finished_calls)
-        assert reader.total("ai_tokens") == 120 * sum(finished_calls)
+        assert successes(reader) == 4 * calls
+        assert reader.count("ai_request_duration") == 4 * calls
+        assert reader.total("ai_tokens") == 120 * 4 * calls
         assert reader.total("ai_active_requests") == 0
     assert went_back == []
 

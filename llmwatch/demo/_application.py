@@ -79,9 +79,8 @@ class HelpDesk:
     def escalate(self, ticket: str) -> str:
         """A block instead of a decorator, for a call that is no function of its own."""
         with track_request(feature="triage", provider="anthropic", model=CLAUDE) as request:
-            message = request.observe(
-                self.anthropic.messages.create(
-                    model=CLAUDE, max_tokens=1024, messages=[{"role": "user", "content": f"Judge:\n{ticket}"}]
-                )
+            message = self.anthropic.messages.create(
+                model=CLAUDE, max_tokens=1024, messages=[{"role": "user", "content": f"Judge:\n{ticket}"}]
             )
+            request.observe(message)
         return "".join(block.text for block in message.content if block.type == "text")

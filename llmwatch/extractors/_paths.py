@@ -14,7 +14,7 @@ _COUNTS = frozenset(field.name for field in fields(Usage)) - {"anomalies"}
 _TEXTS = frozenset({"provider", "model", "service_tier", "finish_reason"})
 
 
-def check(paths: Mapping[str, str]) -> None:
+def check(paths: Mapping[str, object]) -> None:
     """Raises `TypeError` when a key is no field of a reading or a path is no string."""
     unknown = sorted(set(paths) - _COUNTS - _TEXTS)
     if unknown:

@@ -13,7 +13,8 @@ def unwrap(response: Any) -> Any:
 
     A body that has not been received yet is left alone: reading it would take it from the caller.
     """
-    if not _is_raw(type(response)):
+    cls: Any = type(response)
+    if not _is_raw(cls):
         return response
     http_response = response.http_response
     if not http_response.is_closed or "json" not in http_response.headers.get("content-type", ""):

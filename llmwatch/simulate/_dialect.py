@@ -55,8 +55,10 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A composed answer: the model it names, its tokens, placeholder words in pieces (one a chunk), the source of ids;
-    `mark` is hexadecimal digits for an id that must come out the same twice."""
+    """A composed answer: the model it names, its tokens, placeholder words in pieces (one a chunk), the source of ids.
+
+    `mark` is hexadecimal digits for an id that must come out the same twice.
+    """
 
     ask: Ask
     model: str

@@ -1,4 +1,4 @@
-"""The conformance kit: checks that a third party's extractor keeps the contract, on real responses and on broken ones."""
+"""The conformance kit: whether somebody's extractor keeps the contract, on real responses and on broken ones."""
 
 from __future__ import annotations
 
