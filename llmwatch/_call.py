@@ -100,7 +100,7 @@ class Call:
 
     def chunk(self, now: float) -> None:
         """A chunk of the answer has come."""
-        self._last = now
+        self._last = now = max(now, self._last)
         if not self._chunks:
             self._first = now
         self._chunks += 1
@@ -115,6 +115,8 @@ class Call:
 
     def consume(self, usage: Usage) -> None:
         """Adds to what the call has consumed, and takes it from the calls around it."""
+        if not self._alive:
+            return
         self._usage = usage if self._usage is None else self._usage + usage
         outer = self.outer
         while outer is not None:

@@ -40,14 +40,15 @@ class Cells:
         """Whether the limit has been reached."""
         return self._series >= self._limit
 
-    def add(self, metric: Metric, key: Key, amount: Amount) -> None:
-        """Adds to a total; 0 shows it."""
+    def add(self, metric: Metric, key: Key, amount: Amount) -> Key:
+        """Adds to a total, 0 shows it; the label set that it was added to, folded if it had to be."""
         totals = self._totals[metric.name]
         try:
             totals[key] += amount  # type: ignore[operator]
         except KeyError:
             key = self._admit(metric, key, totals)
             totals[key] = totals.get(key, 0) + amount  # type: ignore[operator]
+        return key
 
     def park(self, metric: Metric, key: Key, value: float) -> None:
         """Keeps a histogram's value until `take` asks for it."""

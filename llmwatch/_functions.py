@@ -106,8 +106,8 @@ def _kind(fn: Any) -> Kind:
             fn = fn.func
         else:
             break
-    if not inspect.isroutine(fn) and not hasattr(fn, "__code__"):
-        fn = getattr(type(fn), "__call__", fn)
+    if callable(fn) and not inspect.isroutine(fn) and not hasattr(fn, "__code__"):
+        fn = type(fn).__call__
     if inspect.isasyncgenfunction(fn):
         return "async generator"
     if inspect.isgeneratorfunction(fn):

@@ -55,6 +55,7 @@ class Ledger:
         self._budgets = budgets
         self._declared = declared
         self._names = CALL_LABELS + declared
+        self._known = frozenset(self._names)
         self._book = book
         self._conventions = conventions(self.metrics)
         self._admitted: dict[Key, Key] = {}
@@ -66,8 +67,9 @@ class Ledger:
     def open(self, ticket: Ticket) -> None:
         """A call has begun."""
         labels = ticket.labels
-        ticket.key = tuple(self._bound(name, labels.get(name, "")) for name in metrics.ACTIVE_REQUESTS.labels)
-        self.cells.add(metrics.ACTIVE_REQUESTS, ticket.key, 1)
+        names = metrics.ACTIVE_REQUESTS.labels
+        key = tuple([self._budgets.of(name).admit(labels.get(name, "")) for name in names])
+        ticket.key = self.cells.add(metrics.ACTIVE_REQUESTS, key, 1)
 
     def announce(self, labels: Mapping[str, str]) -> None:
         """Calls with these labels are going to be made."""
@@ -148,7 +150,7 @@ class Ledger:
 
     def _subject(self, record: CallRecord, call: Key) -> Subject:
         _, provider, model, operation, _ = call
-        requested = self._bound("model", record.labels.get("model", ""))
+        requested = self._budgets.of("model").admit(record.labels.get("model", ""))
         answered = record.reading is not None and record.reading.model is not None
         error = record.error.value if record.error is not None else ""
         return Subject(operation, provider, requested, model if answered else "", error)
@@ -157,8 +159,9 @@ class Ledger:
         """A call's label set, bounded label by label and as a whole, and what the application declares behind it."""
         stated = tuple([labels.get(name, "") for name in self._names])
         key = self._admitted.get(stated)
-        if key is None or len(labels) > len(self._names):
+        if not labels.keys() <= self._known:
             self._report_undeclared(labels)
+        if key is None:
             key = tuple(self._bound(name, value) for name, value in zip(self._names, stated, strict=True))
             if self.cells.full and key not in self._admitted:
                 self.cells.folded += 1
@@ -179,7 +182,7 @@ class Ledger:
 
     def _report_undeclared(self, labels: Mapping[str, str]) -> None:
         for name in labels:
-            if name not in self._names:
+            if name not in self._known:
                 self._shield.warn_once("labels", f"label {name!r} is left out: declare it in configure(labels=...)")
 
     def _bound(self, label: str, value: str) -> str:

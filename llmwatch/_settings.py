@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from llmwatch.metrics import CALL_LABELS, CATALOGUE, Semconv
+from llmwatch.pricing import load_overrides
 
-LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=64)]
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a valid integer")
+    return value
+
+
+def _allowed(values: Any) -> tuple[str, ...] | int:
+    """The values that a label may have, or how many there may be."""
+    if isinstance(values, int) and not isinstance(values, bool) and values >= 1:
+        return values
+    if isinstance(values, Iterable) and not isinstance(values, str | bytes):
+        listed = tuple(values)
+        if listed and all(isinstance(value, str) for value in listed):
+            return listed
+    raise ValueError("list the values that it may have, as strings, or say how many there may be, at least 1")
+
+
+# The exporter writes several underscores as one; names that begin with two are Prometheus' own.
+LabelName = Annotated[str, StringConstraints(pattern=r"^_?[a-zA-Z](_?[a-zA-Z0-9])*_?$", max_length=64)]
 Limit = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -21,9 +51,9 @@ class Settings(BaseModel):
 
     service_name: Annotated[str, StringConstraints(min_length=1)] | None = None
     meter_provider: Any = None
-    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_no_bool)] | None = None
     host: Annotated[str, StringConstraints(min_length=1)] = "127.0.0.1"
-    labels: dict[LabelName, tuple[str, ...] | Limit] = {}
+    labels: dict[LabelName, Annotated[tuple[str, ...] | int, PlainValidator(_allowed)]] = {}
     label_limits: dict[str, Limit] = {}
     prices: Any = None
     semconv: Semconv = "legacy"
@@ -42,8 +72,25 @@ class Settings(BaseModel):
             raise ValueError(f"the label {name!r} is llmwatch's own; choose another name")
         return labels
 
+    @field_validator("label_limits")
+    @classmethod
+    def _has_labels(cls, limits: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        known = _LIMITED | set(info.data.get("labels", limits))
+        for name in limits.keys() - known:
+            raise ValueError(f"there is no label {name!r}; there are {', '.join(sorted(known))}")
+        return limits
+
+    @field_validator("prices")
+    @classmethod
+    def _can_be_read(cls, prices: Any) -> Any:
+        try:
+            return load_overrides(prices)
+        except TypeError:
+            raise ValueError("pass the path of a price file, or what would stand in it") from None
+
 
 _TAKEN = {label for metric in CATALOGUE for label in metric.prometheus_labels} | {*CALL_LABELS, "le", "series"}
+_LIMITED = {*CALL_LABELS, "series"}
 
 
 def settings(arguments: Mapping[str, Any]) -> Settings:
@@ -112,8 +159,9 @@ _FORMS = {"labels": "'tier=free|pro,region=20'", "label_limits": "'feature=50,mo
 
 
 def _explained(problem: Any, sources: Mapping[str, str]) -> str:
-    name, *rest = (str(part) for part in problem["loc"])
+    name, *rest = (str(part) for part in problem["loc"] if part != "[key]")
     source = sources.get(name, "configure")
     where = f"configure({name}=...)" if source == "configure" else source
     detail = f"[{']['.join(rest)}]" if rest else ""
-    return f"{where}{detail}: {problem['msg'].removeprefix('Value error, ')}; got {problem['input']!r}"
+    got = "" if name == "prices" else f"; got {problem['input']!r}"
+    return f"{where}{detail}: {problem['msg'].removeprefix('Value error, ')}{got}"

@@ -27,7 +27,7 @@ class Proxy:
         put("_llmwatch_next", getattr(stream, "__next__", None))
         put("_llmwatch_anext", getattr(stream, "__anext__", None))
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:
         return type(self._llmwatch_stream)
 
@@ -216,12 +216,12 @@ def is_stream(response: Any) -> bool:
 
     A list, a string, a file or a plain iterator is none.
     """
-    return _is_stream(type(response))
+    return _is_stream(type(response))  # type: ignore[arg-type]
 
 
 def proxied(stream: Any, tap: Tap) -> Any:
     """The proxy for a stream, or for what is iterated or only opened and closed."""
-    return _proxy_for(type(stream))(stream, tap)
+    return _proxy_for(type(stream))(stream, tap)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1024)

@@ -49,9 +49,11 @@ class Budget:
         if len(self._shown) < _MOST:
             self._shown.add(value)
 
-    def values(self) -> frozenset[str]:
-        """What has been shown or declared so far."""
-        return frozenset(self._shown)
+    def inherit(self, earlier: Budget) -> None:
+        """Takes over what an earlier budget has shown; it keeps its place and takes its room."""
+        inherited = earlier._shown - self._shown
+        self._room = max(0, self._room - len(inherited))
+        self._shown |= inherited
 
 
 class Budgets:
@@ -79,5 +81,4 @@ class Budgets:
     def inherit(self, earlier: Budgets) -> None:
         """Keeps the values that an earlier configuration has shown."""
         for label, budget in earlier._budgets.items():
-            for value in budget.values():
-                self.of(label).declare(value)
+            self.of(label).inherit(budget)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -19,10 +18,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _demo(arguments)
     except KeyboardInterrupt:  # before or after the demo itself, which takes it for its end
-        return 0
-    except BrokenPipeError:
-        # Whoever read the output has gone; the interpreter must not fail at flushing what is left of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llmwatch import _runtime
@@ -92,7 +93,7 @@ def configure(
             "meter_provider": meter_provider,
             "port": port,
             "host": host,
-            "labels": {name: _allowed(values) for name, values in labels.items()} if labels is not None else None,
+            "labels": labels,
             "label_limits": label_limits,
             "prices": prices,
             "semconv": semconv,
@@ -110,10 +111,7 @@ def shutdown() -> None:
     with _lock:
         shield = Shield(strict=_runtime.current().shield.strict)
         stopped = _runtime.install(Runtime.unpublished(shield, configured=True))
-        if stopped.endpoint is not None:
-            stopped.endpoint.close()
-        if stopped.private:
-            stopped.provider.shutdown()
+        _dismiss(stopped, None, None)
 
 
 def _install(chosen: Settings) -> Configuration:
@@ -130,63 +128,79 @@ def _install(chosen: Settings) -> Configuration:
     )
     page, provider, private = _provider(chosen, previous)
     endpoint = _endpoint(chosen, page, previous.endpoint)
+    if page is not None:
+        page.name(chosen.service_name, provider)
+        if not private and page is not previous.page:
+            provider.add_metric_reader(page.reader)
     publication = publication_on(provider)
     if publication.recorder is not None:
         recorder.adopt(publication.recorder)
-    if previous.private or previous.provider is None:  # nobody else shows what it has
+    if previous.private or _shows_nothing(previous.provider):
         recorder.adopt(previous.recorder)
     publication.show(recorder)
     _runtime.install(
         Runtime(previous.shield, recorder, previous.clock, True, provider, private, page, endpoint),
     )
-    if previous.private and not private:
-        previous.provider.shutdown()
+    _dismiss(previous, page, endpoint)
     book.preload()
     return Configuration(endpoint)
 
 
+def _dismiss(previous: Runtime, page: Page | None, endpoint: Endpoint | None) -> None:
+    """Closes what the next configuration has not taken over from the one before."""
+    if previous.endpoint is not None and previous.endpoint is not endpoint:
+        previous.endpoint.close()
+    if previous.page is None or previous.page is page:
+        return
+    if previous.private:
+        previous.provider.shutdown()
+    elif hasattr(previous.provider, "remove_metric_reader"):
+        with suppress(KeyError):  # its owner has shut it down, and the reader with it
+            previous.provider.remove_metric_reader(previous.page.reader)
+
+
 def _provider(chosen: Settings, previous: Runtime) -> tuple[Page | None, Any, bool]:
     """The page, the provider and whether that is ours alone; those of before where they will do."""
-    provider = chosen.meter_provider or _global_provider()
+    provider = chosen.meter_provider if chosen.meter_provider is not None else _global_provider()
     if provider is None:
         if previous.private and previous.page is not None:
-            previous.page.name(chosen.service_name)
             return previous.page, previous.provider, True
         page = Page(chosen.service_name)
         return page, page.private_provider(), True
     if previous.provider is provider and previous.page is not None:
-        previous.page.name(chosen.service_name)
         return previous.page, provider, False
     if chosen.port is None:
         return None, provider, False
-    page = Page(chosen.service_name)
     if not hasattr(provider, "add_metric_reader"):
         raise ValueError("configure(port=...): this meter provider takes no further reader; serve its own instead")
-    provider.add_metric_reader(page.reader)
-    return page, provider, False
+    return Page(chosen.service_name), provider, False
 
 
 def _global_provider() -> Any:
     from opentelemetry.metrics import get_meter_provider
 
     provider = get_meter_provider()
-    return None if type(provider).__name__ in ("_ProxyMeterProvider", "NoOpMeterProvider") else provider
+    return None if _shows_nothing(provider) else provider
+
+
+def _shows_nothing(provider: Any) -> bool:
+    return provider is None or type(provider).__name__ in ("_ProxyMeterProvider", "NoOpMeterProvider")
 
 
 def _endpoint(chosen: Settings, page: Page | None, running: Endpoint | None) -> Endpoint | None:
+    """Who serves the page from now on; the one before goes on until the new one is there."""
+    if chosen.port is None or page is None:
+        return None
     if running is not None and running.serves(page, chosen.host, chosen.port):
         return running
-    endpoint = None
-    if running is not None:
+    if running is not None and running.port == chosen.port:  # it stands in the new one's way
         running.close()
-    if chosen.port is not None and page is not None:
-        try:
-            endpoint = Endpoint(page, chosen.host, chosen.port)
-        except OSError as error:
-            raise OSError(
-                error.errno, f"configure(port={chosen.port}): cannot serve on {chosen.host}: {error.strerror}"
-            ) from None
-    return endpoint
+    try:
+        return Endpoint(page, chosen.host, chosen.port)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"configure(port={chosen.port}): cannot serve on {chosen.host}: {error.strerror}"
+        ) from None
 
 
 def _budgets(chosen: Settings) -> Budgets:
@@ -198,7 +212,3 @@ def _budgets(chosen: Settings) -> Budgets:
             declared[name] = values
             limits.setdefault(name, len(values))
     return Budgets(limits, declared)
-
-
-def _allowed(values: Iterable[str] | int) -> Any:
-    return values if isinstance(values, int | str) else tuple(values)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from llmwatch import _runtime
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint", "Page", "asgi_app", "serve", "wsgi_app"]
 
-_LOOPBACK_SCOPE = {"scope_info_enabled": False}
 _SERIES = 100_000  # our own budgets come first; the SDK's default of 2000 sets an instrument would cut in before them
 
 
@@ -39,15 +41,15 @@ class Page:
             disable_target_info=True,
             registry=self.registry,
             cardinality_limits=dict.fromkeys(kinds, _SERIES),
-            **_LOOPBACK_SCOPE,
+            scope_info_enabled=False,
         )
         self._target = _Target(service_name)
         self.registry.register(self._target)
         self._lock = threading.Lock()
 
-    def name(self, service_name: str | None) -> None:
-        """Changes the name in `target_info`."""
-        self._target.rename(service_name)
+    def name(self, service_name: str | None, provider: object = None) -> None:
+        """Changes `target_info` to the resource of a provider, under another name if one is given."""
+        self._target.rename(service_name, provider)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The page, and its content type: OpenMetrics or the plain text format, as the `Accept` header asks.
@@ -77,12 +79,13 @@ class _Target:
     def __init__(self, service_name: str | None) -> None:
         self.rename(service_name)
 
-    def rename(self, service_name: str | None) -> None:
+    def rename(self, service_name: str | None, provider: object = None) -> None:
         from opentelemetry.sdk.resources import Resource
 
-        named = {"service.name": service_name} if service_name else {}
-        attributes = Resource.create(named).attributes
-        self._labels = {name.replace(".", "_"): str(value) for name, value in attributes.items()}
+        resource = getattr(getattr(provider, "_sdk_config", None), "resource", None) or Resource.create()
+        if service_name:
+            resource = resource.merge(Resource({"service.name": service_name}))
+        self._labels = {name.replace(".", "_"): str(value) for name, value in resource.attributes.items()}
 
     def collect(self) -> Iterable[Any]:
         from prometheus_client.core import InfoMetricFamily
@@ -102,11 +105,12 @@ class Endpoint:
     def __init__(self, page: Page, host: str, port: int) -> None:
         self._page = page
         self._asked = (host, port)
-        self._server = make_server(host, port, _application(lambda: page), _Server, _QuietHandler)
+        server = _ServerV6 if ":" in host else _Server
+        self._server = make_server(host, port, _application(lambda: page), server, _QuietHandler)
         self.host = host
         self.port = self._server.server_port
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="llmwatch-metrics", daemon=True)
+        self._thread = threading.Thread(target=self._server.run, name="llmwatch-metrics", daemon=True)
         self._thread.start()
 
     def serves(self, page: Page | None, host: str, port: int | None) -> bool:
@@ -116,8 +120,8 @@ class Endpoint:
     def close(self) -> None:
         """Stops serving; again is nothing."""
         if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
+            self._server.stop()
+            self._thread.join(1)
         self._server.server_close()
 
 
@@ -148,7 +152,8 @@ def asgi_app() -> Callable[[Any, Any, Any], Awaitable[None]]:
         status, kind, body = await asyncio.to_thread(
             _answer, _current_page, scope["method"], "/metrics", headers.get(b"accept", b"").decode("latin-1")
         )
-        head = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        pairs = (("Content-Type", kind), ("Content-Length", str(len(body))), *_ALLOW)
+        head = [(name.lower().encode(), value.encode()) for name, value in pairs]
         await send({"type": "http.response.start", "status": int(status[:3]), "headers": head})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
@@ -166,7 +171,7 @@ def _application(page: Callable[[], Page]) -> Callable[[WSGIEnvironment, StartRe
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
         status, kind, body = _answer(page, method, environ.get("PATH_INFO", ""), environ.get("HTTP_ACCEPT", ""))
-        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *_ALLOW])
         return [b"" if method == "HEAD" else body]
 
     return app
@@ -186,14 +191,31 @@ def _answer(page: Callable[[], Page], method: str, path: str, accept: str) -> tu
 
 
 _TEXT = "text/plain; charset=utf-8"
+_ALLOW = (("Allow", "GET, HEAD"),)
 
 
 class _Server(WSGIServer):
     """One thread a request, none of which keeps the program alive."""
 
     daemon_threads = True
+    request_queue_size = 128
+    _stopping = False
+
+    def run(self) -> None:
+        """Serves until it is stopped; the default loop wakes up twice a second, and takes as long to stop."""
+        while not self._stopping:
+            self.handle_request()
+
+    def stop(self) -> None:
+        """Ends `run`, which a last connection wakes up."""
+        self._stopping = True
+        with suppress(OSError):
+            socket.create_connection((self.server_name, self.server_port), timeout=1).close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        if self._stopping:
+            self.shutdown_request(request)
+            return
         arguments = (request, client_address)
         threading.Thread(target=self._process, args=arguments, name="llmwatch-scrape", daemon=True).start()
 
@@ -217,8 +239,16 @@ class _Server(WSGIServer):
         self.setup_environ()
 
 
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _QuietHandler(WSGIRequestHandler):
     timeout = 10  # seconds for a client to say what it wants
+
+    def get_stderr(self) -> TextIO:
+        """The default prints a traceback into the program's output when a client stops to read."""
+        return io.StringIO()
 
     def log_message(self, format: str, *args: Any) -> None:
         """The default prints a line for each scrape into the program's output."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -183,6 +184,17 @@ class Faults:
     expected: set[str] = field(default_factory=set)
 
 
+class _Complaints(logging.Handler):
+    """Errors that the OpenTelemetry SDK has only logged: those of our callbacks among them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(f"{record.getMessage()} {record.exc_info[1]!r}" if record.exc_info else record.getMessage())
+
+
 @contextmanager
 def apart(clock: Callable[[], float] | None = None) -> Iterator[Faults]:
     """An unconfigured runtime, put away at the end; failures inside llmwatch that nobody expected fail the test."""
@@ -190,12 +202,16 @@ def apart(clock: Callable[[], float] | None = None) -> Iterator[Faults]:
     faults = Faults(shield)
     timing = {} if clock is None else {"clock": clock}
     replaced = _runtime.install(Runtime(shield, Recorder(shield), **timing))
+    complaints = _Complaints()
+    logging.getLogger("opentelemetry").addHandler(complaints)
     try:
         yield faults
     finally:
+        logging.getLogger("opentelemetry").removeHandler(complaints)
         llmwatch.shutdown()
         _runtime.install(replaced)
     assert set(shield.counts()) == faults.expected
+    assert complaints.messages == []
 
 
 def answering(response: Any = REPLY, **stated: Any) -> Callable[[], Any]:

@@ -387,6 +387,12 @@ class TestTheTable:
         assert "errors: 400 rate_limit, 30 timeout, 2 server_error" in text
         assert "http://127.0.0.1:9464/metrics" in text
 
+    def test_no_column_moves_while_the_numbers_grow(self) -> None:
+        lines = {place: Line({"success": 1.0}) for place in BUSY.numbers.lines}
+        header = "feature   model                  calls err stop   P95    in   out tok/s    cost"
+        assert header in drawn(BUSY).splitlines()
+        assert header in drawn(Moment(1.0, Numbers(lines), History())).splitlines()
+
     def test_when_it_is_over_it_points_to_no_page_any_more(self) -> None:
         assert "http" not in drawn(replace(BUSY, over=True))
 
@@ -411,6 +417,13 @@ class TestTheTable:
         assert first.split()[:3] == ["3s", "100k", "calls"]
         assert second.split()[0] == "6s"
         assert len(first) <= 80
+
+    def test_text_tells_what_goes_wrong_and_when_it_is_over(self) -> None:
+        output = io.StringIO()
+        with LineScreen(Console(file=output, width=80)) as screen:
+            for remark in ("", "Anthropic is slow", "Anthropic is slow", ""):
+                screen.show(Moment(0.0, Numbers(), History(), remark))
+        assert [text.strip() for text in output.getvalue().splitlines()] == ["Anthropic is slow", "back to normal"]
 
     def test_the_last_words_fit_into_80_columns(self) -> None:
         assert max(len(text) for text in summary(BUSY).splitlines()) <= 80

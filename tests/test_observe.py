@@ -1,5 +1,8 @@
 """An observed function stays what it is, its callers get what they got, and each call is recorded once."""
 
+# A lambda is a function of its own here, which gives what another one makes.
+# ruff: noqa: PLW0108
+
 from __future__ import annotations
 
 import asyncio
@@ -191,7 +194,7 @@ class Watched(Plain):
         return "static", question
 
 
-class Callable_:  # noqa: N801
+class CallableObject:
     """A callable object, to be copied by what it holds."""
 
     def __init__(self) -> None:
@@ -258,8 +261,8 @@ def test_an_abstract_method_stays_abstract() -> None:
 def test_a_partial_and_a_callable_object_keep_their_attributes() -> None:
     part = observe_llm(functools.partial(function, "q", times=2))
     assert (part.func, part.args, part.keywords) == (function, ("q",), {"times": 2})
-    ask = observe_llm(Callable_())
-    assert isinstance(ask, Callable_)
+    ask = observe_llm(CallableObject())
+    assert isinstance(ask, CallableObject)
     assert ask("q") == "q"
     assert ask.asked == ["q"]
 
@@ -305,7 +308,7 @@ def test_a_deep_copy_of_an_object_takes_its_bound_methods_to_the_copy() -> None:
 
 @pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
 def test_a_copy_of_an_observed_callable_object_is_observed_and_apart(way: Callable[[Any], Any], seen: Capture) -> None:
-    ask = observe_llm(feature="f")(Callable_())
+    ask = observe_llm(feature="f")(CallableObject())
     clone = way(ask)
     assert clone("q") == "q"
     assert clone.asked == ["q"]
@@ -355,14 +358,14 @@ def test_a_coroutine_gives_the_very_value_and_lasts_until_it_is_there(seen: Capt
     assert seen.calls[0].duration == 2.0
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """The caller's own."""
 
 
 @pytest.mark.parametrize(
     ("error", "status", "kind"),
     [
-        (Refusal("no"), "error", ErrorKind.OTHER),
+        (RefusalError("no"), "error", ErrorKind.OTHER),
         (TimeoutError(), "error", ErrorKind.TIMEOUT),
         (ConnectionResetError(), "error", ErrorKind.CONNECTION),
         (KeyboardInterrupt(), "cancelled", None),
@@ -389,7 +392,7 @@ def test_an_exception_is_the_very_exception_and_keeps_its_cause(
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(Refusal("no"), "error"), (asyncio.CancelledError("stop"), "cancelled")]
+    ("error", "status"), [(RefusalError("no"), "error"), (asyncio.CancelledError("stop"), "cancelled")]
 )
 def test_a_coroutines_exception_is_the_very_exception(error: BaseException, status: str, seen: Capture) -> None:
     @observe_llm
@@ -413,14 +416,14 @@ def test_nothing_keeps_a_response_or_an_exception_alive(way: str, seen: Capture)
     class Response(dict[str, Any]):
         """A response that can be watched."""
 
-    class Failure(Exception):
+    class WatchedError(Exception):
         """An exception that can be watched."""
 
     kept: list[weakref.ref[Any]] = []
 
     def ask(*, fail: bool) -> Response:
         if fail:
-            error = Failure()
+            error = WatchedError()
             kept.append(weakref.ref(error))
             try:
                 raise error
@@ -435,7 +438,7 @@ def test_nothing_keeps_a_response_or_an_exception_alive(way: str, seen: Capture)
     gc.disable()
     try:
         asked(fail=False)
-        with contextlib.suppress(Failure):
+        with contextlib.suppress(WatchedError):
             asked(fail=True)
         assert [ref() for ref in kept] == [None, None]
     finally:
@@ -513,7 +516,7 @@ def test_a_function_that_returns_a_coroutine_is_observed_until_the_coroutines_en
 
 
 def test_a_returned_coroutine_that_fails_raises_the_very_exception(seen: Capture) -> None:
-    error = Refusal()
+    error = RefusalError()
 
     async def fail() -> None:
         raise error
@@ -522,7 +525,7 @@ def test_a_returned_coroutine_that_fails_raises_the_very_exception(seen: Capture
     def ask() -> Coroutine[Any, Any, None]:
         return fail()
 
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RefusalError) as caught:
         asyncio.run(ask())
     assert caught.value is error
     assert statuses(seen) == ["error"]
@@ -537,7 +540,7 @@ def test_a_returned_task_is_the_very_task_and_the_call_ends_with_it(seen: Captur
         return made[-1]
 
     async def fail() -> None:
-        raise Refusal
+        raise RefusalError
 
     async def forever() -> None:
         await asyncio.Event().wait()
@@ -547,7 +550,7 @@ def test_a_returned_task_is_the_very_task_and_the_call_ends_with_it(seen: Captur
         assert [good, bad, cancelled] == made
         assert seen.active == 3
         assert await good == "q"
-        with pytest.raises(Refusal):
+        with pytest.raises(RefusalError):
             await bad
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -561,7 +564,7 @@ def test_a_returned_task_whose_exception_nobody_takes_is_still_reported_by_async
     complaints: list[str] = []
 
     async def fail() -> None:
-        raise Refusal
+        raise RefusalError
 
     @observe_llm
     def ask() -> asyncio.Future[None]:
@@ -695,9 +698,9 @@ def test_a_generator_that_ignores_its_closing_raises_as_it_would(seen: Capture) 
 
 def test_an_exception_thrown_into_a_generator_comes_out_as_the_very_object(seen: Capture) -> None:
     pieces = observe_llm(generator)("q", times=3)
-    error = Refusal()
+    error = RefusalError()
     next(pieces)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RefusalError) as caught:
         pieces.throw(error)
     assert caught.value is error
     assert statuses(seen) == ["error"]
@@ -751,12 +754,12 @@ def test_an_observed_generator_makes_a_context_manager(seen: Capture) -> None:
     def session() -> Generator[str]:
         try:
             yield "open"
-        except Refusal:
+        except RefusalError:
             return
 
     with session() as state:
         assert state == "open"
-        raise Refusal
+        raise RefusalError
     with pytest.raises(KeyError), session():
         raise KeyError
     assert statuses(seen) == ["success", "error"]
@@ -768,13 +771,13 @@ def test_an_observed_async_generator_makes_an_async_context_manager(seen: Captur
     async def session() -> AsyncGenerator[str]:
         try:
             yield "open"
-        except Refusal:
+        except RefusalError:
             return
 
     async def main() -> None:
         async with session() as state:
             assert state == "open"
-            raise Refusal
+            raise RefusalError
 
     asyncio.run(main())
     assert statuses(seen) == ["success"]
@@ -825,7 +828,7 @@ def test_partials_callable_objects_and_partial_methods_are_observed(seen: Captur
         twice = observe_llm(functools.partialmethod(ask, times=2))
 
     assert observe_llm(functools.partial(function, times=2))("q") == "qq"
-    assert observe_llm(Callable_())("q") == "q"
+    assert observe_llm(CallableObject())("q") == "q"
     assert observe_llm(Watched("mine").method)("q") == ("mine", "q")
     assert observe_llm(len)("abc") == 3
     assert Holder().twice("q") == "qq"
@@ -947,8 +950,8 @@ def test_inner_blocks_win_over_outer_ones_and_the_decorators_own_keywords_over_b
 
 def test_a_block_ends_with_an_exception_too_and_can_be_used_again_and_inside_itself(seen: Capture) -> None:
     block = attribute(feature="f")
-    with pytest.raises(Refusal), block:
-        raise Refusal
+    with pytest.raises(RefusalError), block:
+        raise RefusalError
     labelled()
     with block, block:
         labelled()
@@ -1065,7 +1068,7 @@ def test_one_bound_function_runs_in_many_threads_at_the_same_time(seen: Capture)
 
 
 def test_a_bound_function_keeps_its_value_its_exception_and_its_kind(seen: Capture) -> None:
-    error = Refusal()
+    error = RefusalError()
 
     def fail() -> None:
         raise error
@@ -1074,7 +1077,7 @@ def test_a_bound_function_keeps_its_value_its_exception_and_its_kind(seen: Captu
         bound, failing, later = bind(function), bind(fail), bind(coroutine)
     assert bound("q", times=2) == "qq"
     assert bound.__name__ == "function"
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RefusalError) as caught:
         failing()
     assert caught.value is error
     assert inspect.iscoroutinefunction(later)
@@ -1128,9 +1131,7 @@ def test_counts_of_your_own_add_up(seen: Capture) -> None:
     with track_request() as request:
         request.record(input_tokens=10, cache_read_tokens=4)
         request.record(input_tokens=5, output_tokens=2, reasoning_tokens=1)
-    assert seen.calls[0].usage == Usage(
-        input_tokens=15, output_tokens=2, cache_read_tokens=4, reasoning_tokens=1
-    )
+    assert seen.calls[0].usage == Usage(input_tokens=15, output_tokens=2, cache_read_tokens=4, reasoning_tokens=1)
 
 
 def test_a_block_reads_with_the_extractor_that_it_was_given(seen: Capture) -> None:
@@ -1144,10 +1145,18 @@ def test_a_block_reads_with_the_extractor_that_it_was_given(seen: Capture) -> No
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(None, "success"), (Refusal(), "error"), (asyncio.CancelledError(), "cancelled"), (KeyboardInterrupt(), "cancelled")],
+    [
+        (None, "success"),
+        (RefusalError(), "error"),
+        (asyncio.CancelledError(), "cancelled"),
+        (KeyboardInterrupt(), "cancelled"),
+    ],
 )
 def test_a_block_ends_as_its_body_does(
-    asynchronous: bool, error: BaseException | None, status: str, seen: Capture  # noqa: FBT001
+    asynchronous: bool,
+    error: BaseException | None,
+    status: str,
+    seen: Capture,
 ) -> None:
     def body() -> None:
         assert seen.active == 1
@@ -1176,8 +1185,8 @@ def test_a_block_ends_as_its_body_does(
 
 def test_a_block_can_be_used_again_and_each_use_is_a_call_of_its_own(seen: Capture) -> None:
     request = track_request(feature="f")
-    with pytest.raises(Refusal), request:
-        raise Refusal
+    with pytest.raises(RefusalError), request:
+        raise RefusalError
     with request:
         request.record(input_tokens=1)
     assert statuses(seen) == ["error", "success"]
@@ -1212,7 +1221,7 @@ def test_what_is_told_outside_the_block_changes_nothing_and_raises_nothing(
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_stream_in_a_block_yields_the_same_items_and_is_read(asynchronous: bool, seen: Capture) -> None:  # noqa: FBT001
+def test_a_stream_in_a_block_yields_the_same_items_and_is_read(asynchronous: bool, seen: Capture) -> None:
     chunks: list[dict[str, Any]] = [
         {"object": "chat.completion.chunk", "model": "m", "choices": [{"index": 0, "delta": {"content": "a"}}]},
         {"object": "chat.completion.chunk", "model": "m", "choices": [], "usage": REPLY["usage"]},
@@ -1240,7 +1249,7 @@ def test_a_stream_in_a_block_yields_the_same_items_and_is_read(asynchronous: boo
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_a_stream_in_a_block_that_is_left_early_is_abandoned_and_what_came_is_read(held: bool, seen: Capture) -> None:  # noqa: FBT001
+def test_a_stream_in_a_block_that_is_left_early_is_abandoned_and_what_came_is_read(held: bool, seen: Capture) -> None:
     start = {"type": "message_start", "message": {
         "type": "message", "role": "assistant", "model": "claude", "content": [],
         "usage": {"input_tokens": 30, "output_tokens": 1},
@@ -1261,9 +1270,9 @@ def test_a_stream_in_a_block_that_is_left_early_is_abandoned_and_what_came_is_re
 
 
 def test_a_block_goes_on_after_its_stream_and_ends_as_the_block(seen: Capture) -> None:
-    with pytest.raises(Refusal), track_request() as request:
+    with pytest.raises(RefusalError), track_request() as request:  # noqa: PT012
         assert list(request.stream(iter([1]))) == [1]
-        raise Refusal
+        raise RefusalError
     assert statuses(seen) == ["error"]
 
 

@@ -1,5 +1,8 @@
 """A returned stream stays the stream, and its call ends once, however the stream does."""
 
+# A lambda is a function of its own here, which gives what another one makes.
+# ruff: noqa: PLW0108
+
 from __future__ import annotations
 
 import asyncio
@@ -67,7 +70,7 @@ def statuses(seen: Capture) -> list[str]:
     return [record.status for record in seen.calls]
 
 
-class Failure(Exception):
+class FailureError(Exception):
     """The stream's own."""
 
 
@@ -254,9 +257,7 @@ def test_a_loop_that_is_broken_off_abandons_the_stream_as_soon_as_nobody_has_it(
 
 
 @async_ways
-def test_an_async_loop_that_is_broken_off_abandons_the_stream_as_soon_as_nobody_has_it(
-    way: str, seen: Capture
-) -> None:
+def test_an_async_loop_that_is_broken_off_abandons_the_stream_as_soon_as_nobody_has_it(way: str, seen: Capture) -> None:
     async def main() -> None:
         async for _ in ASYNC[way]():
             break
@@ -267,13 +268,13 @@ def test_an_async_loop_that_is_broken_off_abandons_the_stream_as_soon_as_nobody_
 
 
 @sync_ways
-@pytest.mark.parametrize("error", [None, Failure(), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [None, FailureError(), KeyboardInterrupt()])
 def test_a_loop_that_is_broken_off_in_a_block_abandons_the_stream(
     way: str, error: BaseException | None, seen: Capture
 ) -> None:
     stream = SYNC[way]()
     block: Any = contextlib.closing(stream) if "generator" in way else stream
-    with contextlib.suppress(Failure, KeyboardInterrupt), block as entered:
+    with contextlib.suppress(FailureError, KeyboardInterrupt), block as entered:
         assert entered is stream
         for _ in entered:
             if error is not None:
@@ -331,7 +332,7 @@ def test_a_stream_in_a_reference_cycle_is_abandoned_when_the_cycle_is_collected(
 @pytest.mark.parametrize(
     ("error", "status", "kind"),
     [
-        (Failure(), "error", ErrorKind.OTHER),
+        (FailureError(), "error", ErrorKind.OTHER),
         (TimeoutError(), "error", ErrorKind.TIMEOUT),
         (KeyboardInterrupt(), "cancelled", None),
     ],
@@ -353,7 +354,7 @@ def test_a_stream_that_fails_in_the_middle_raises_the_very_exception(
 @pytest.mark.parametrize(
     ("error", "status", "kind"),
     [
-        (Failure(), "error", ErrorKind.OTHER),
+        (FailureError(), "error", ErrorKind.OTHER),
         (ConnectionResetError(), "error", ErrorKind.CONNECTION),
         (asyncio.CancelledError(), "cancelled", None),
     ],
@@ -405,7 +406,7 @@ def test_a_timeout_around_the_wait_for_a_chunk_cancels_the_call_and_comes_out_as
     way: str, seen: Capture
 ) -> None:
     async def main() -> None:
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError):  # noqa: PT012
             async with asyncio.timeout(0.001):
                 async for _ in ASYNC[way](None, asyncio.Event().wait):
                     pass
@@ -581,8 +582,8 @@ def test_between_two_steps_the_consumers_context_is_its_own(way: str, seen: Capt
             assert current_scope() is mine
         stream.close()
         assert current_scope() is mine
-        other = SYNC[way](Failure())
-        with contextlib.suppress(Failure):
+        other = SYNC[way](FailureError())
+        with contextlib.suppress(FailureError):
             for _ in other:
                 assert current_scope() is mine
         assert current_scope() is mine
@@ -810,18 +811,18 @@ def test_a_block_that_swallows_an_exception_still_does(seen: Capture) -> None:
             return True
 
     with observe_llm(lambda: Swallowing())():
-        raise Failure
+        raise FailureError
     assert statuses(seen) == ["abandoned"]
 
 
 def test_a_stream_whose_closing_fails_raises_that_and_is_over(seen: Capture) -> None:
     class Failing(SyncStream):
         def close(self) -> None:
-            raise Failure
+            raise FailureError
 
     stream = observe_llm(lambda: Failing())()
     next(stream)
-    with pytest.raises(Failure):
+    with pytest.raises(FailureError):
         stream.close()
     assert statuses(seen) == ["abandoned"]
 
@@ -910,7 +911,7 @@ class Messages(SyncStream):
 
 @pytest.mark.parametrize("end", ["drop", "close", "block", "fail"])
 def test_what_has_come_before_a_stream_is_left_is_read(end: str, seen: Capture) -> None:
-    stream = observe_llm(lambda: Messages(Failure() if end == "fail" else None))()
+    stream = observe_llm(lambda: Messages(FailureError() if end == "fail" else None))()
     next(stream)
     next(stream)
     match end:
@@ -920,7 +921,7 @@ def test_what_has_come_before_a_stream_is_left_is_read(end: str, seen: Capture) 
             with stream:
                 pass
         case "fail":
-            with contextlib.suppress(Failure):
+            with contextlib.suppress(FailureError):
                 next(stream)
     del stream
     (record,) = seen.calls

@@ -179,9 +179,7 @@ PLAIN: dict[str, tuple[Callable[[Any], Any], str, str, str]] = {
 
 
 @pytest.mark.parametrize("api", PLAIN)
-def test_a_whole_answer_is_read_and_comes_back_as_it_is(
-    api: str, shared: Sync, seen: Capture, ledger: Watch
-) -> None:
+def test_a_whole_answer_is_read_and_comes_back_as_it_is(api: str, shared: Sync, seen: Capture, ledger: Watch) -> None:
     ask, provider, model, name = PLAIN[api]
     got: list[Any] = []
 
@@ -621,7 +619,7 @@ def _call(provider: str, c: Sync, **options: Any) -> Any:
 @pytest.mark.parametrize(("provider", "fault", "kind", "cls"), FAILURES)
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_refusal_is_an_error_of_its_kind_and_its_provider(
-    provider: str, fault: Any, kind: ErrorKind, cls: type[Exception], streamed: bool, shared: Sync, seen: Capture  # noqa: FBT001
+    provider: str, fault: Any, kind: ErrorKind, cls: type[Exception], streamed: bool, shared: Sync, seen: Capture
 ) -> None:  # fmt: skip
     shared.vendors.next(provider, fault)
     raised: list[Exception] = []
@@ -659,7 +657,7 @@ def test_a_stream_that_fails_in_the_middle_is_an_error_with_what_came_before(
     ask, provider, model, _, _ = STREAMS[api]
     shared.vendors.next(provider, fault)
     stream = observe_llm(lambda: ask(shared))()
-    with pytest.raises(Exception, match=".") as caught:
+    with pytest.raises(Exception, match=r".") as caught:
         list(stream)
     assert isinstance(caught.value, Exception)
     kinds = {
@@ -742,7 +740,7 @@ def test_a_timeout_of_the_client_is_a_timeout(provider: str, slow: Vendors, seen
 def test_a_timeout_in_the_middle_of_a_stream_is_a_timeout(api: str, slow: Vendors, seen: Capture) -> None:
     with clients(slow, timeout=0.05) as c:
         stream = observe_llm(lambda: STREAMS[api][0](c))()
-        with pytest.raises(Exception, match="(?i)time"):
+        with pytest.raises(Exception, match=r"(?i)time"):
             list(stream)
     assert outcome(seen) == ("error", ErrorKind.TIMEOUT, True)
     assert seen.calls[0].first_chunk is not None

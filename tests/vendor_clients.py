@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from corpus_rules import Item
+
 
 class Transports:
     """HTTP clients for the vendors' clients to share; making one costs more than many requests."""
@@ -64,6 +65,14 @@ class Way:
     taking: str = ""
     enters: bool = False
     kinds: tuple[bool, ...] = (False, True)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the library is there."""
+        try:
+            return importlib.util.find_spec(self.module) is not None
+        except ModuleNotFoundError:
+            return False
 
     def client(self, transports: Transports, url: str, *, asynchronous: bool = False) -> Any:
         """A client; the test is skipped where the library is not installed."""

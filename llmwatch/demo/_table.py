@@ -73,7 +73,7 @@ class LineScreen:
 
     def show(self, moment: Moment) -> None:
         """Prints it when it is time for one."""
-        if moment.remark != self._remark:
+        if moment.remark != self._remark and not moment.over:
             self._remark = moment.remark
             self._console.print(f"       {moment.remark or 'back to normal'}")
         if moment.seconds >= self._due:
@@ -97,12 +97,12 @@ Ctrl-C ends the demo.
 
 def table(moment: Moment, url: str) -> RenderableType:
     """The table, made for 80 columns."""
-    rows = Table(box=SIMPLE_HEAD, expand=True, padding=0, pad_edge=False, show_edge=False, show_footer=True)
+    rows = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, show_footer=True)
     total = list(_cells(moment.numbers.total, moment.history, None))
     rows.add_column("feature", "total", no_wrap=True, footer_style="bold")
-    rows.add_column("model", no_wrap=True, style="cyan", ratio=1)
-    for name, cell in zip(_COLUMNS, total, strict=True):
-        rows.add_column(name, cell, justify="right", no_wrap=True, footer_style="bold")
+    rows.add_column("model", no_wrap=True, style="cyan")
+    for (name, width), cell in zip(_COLUMNS.items(), total, strict=True):
+        rows.add_column(name, cell, justify="right", no_wrap=True, min_width=width, footer_style="bold")
     previous = ""
     for place, line in moment.numbers.lines.items():
         feature, model = place
@@ -111,7 +111,8 @@ def table(moment: Moment, url: str) -> RenderableType:
     return Group(_headline(moment), rows, Text(), *_footer(moment, url))
 
 
-_COLUMNS = ("calls", "err", "stop", "P95", "in", "out", "tok/s", "cost")
+# With the widths that they come to need, so that nothing moves when numbers grow.
+_COLUMNS = {"calls": 5, "err": 3, "stop": 4, "P95": 5, "in": 5, "out": 5, "tok/s": 5, "cost": 7}
 
 
 def _headline(moment: Moment) -> Text:

@@ -1,0 +1,469 @@
+"""The page at /metrics: its formats, its server, and the applications that it can be mounted in."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
+from recording import MODEL, REPLY, STATUSES, Faults, answering, apart, parsed
+from support import require
+
+import llmwatch
+from llmwatch.exposition import Endpoint, asgi_app, serve, wsgi_app
+
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
+MARKER = "a prompt that nobody may ever see"
+
+
+@pytest.fixture(autouse=True)
+def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    for variable in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "LLMWATCH_PORT", "OTEL_EXPORTER_PROMETHEUS_PORT"):
+        monkeypatch.delenv(variable, raising=False)
+    with apart() as faults:
+        yield faults
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """The port of a program that has made two calls."""
+    with apart():
+        configuration = llmwatch.configure(
+            port=0, service_name="shop", labels={"tier": ["free", "pro"]}, semconv="both"
+        )
+        answer = answering({**REPLY, "prompt": MARKER}, feature="chat", provider="openai", tier="pro")
+        answer()
+        answer()
+        yield configuration.port
+
+
+def ask(port: int, method: str = "GET", path: str = "/metrics", **headers: str) -> tuple[int, dict[str, str], str]:
+    """One request; status, headers and body of its answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode()
+    finally:
+        connection.close()
+
+
+# --- Formats
+
+
+def test_the_page_is_text_for_whoever_does_not_ask_for_more(port: int) -> None:
+    status, headers, page = ask(port)
+
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert parsed(page).total("ai_requests", feature="chat", model=MODEL, tier="pro", status="success") == 2
+
+
+def test_the_page_is_openmetrics_for_whoever_asks_as_prometheus_does(port: int) -> None:
+    accept = f"{OPEN_METRICS};q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    _, headers, page = ask(port, Accept=accept)
+    families = {family.name: family for family in open_metrics_families(page)}
+
+    assert headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert page.endswith("# EOF\n")
+    assert families["ai_requests"].type == "counter"
+    assert families["ai_request_duration_seconds"].type == "histogram"
+    assert families["ai_request_duration_seconds"].unit == "seconds"
+    assert sum(sample.value for sample in families["ai_requests"].samples) == 2
+
+
+def test_promtool_finds_nothing_to_say_about_the_page(port: int) -> None:
+    promtool = require("promtool")
+    _, _, page = ask(port)
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=page, capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_no_series_carries_scope_labels(port: int) -> None:
+    _, _, page = ask(port)
+
+    assert "otel_scope" not in page
+    assert "target_info" in page
+
+
+def test_the_service_is_named_once_and_on_no_series_of_ours(port: int) -> None:
+    found = parsed(ask(port)[2])
+
+    assert found.one("target_info").labels["service_name"] == "shop"
+    assert {point.name for point in found.points if "service_name" in point.labels} == {"target_info"}
+
+
+def test_the_page_shows_no_content_of_any_call(port: int) -> None:
+    _, _, page = ask(port)
+
+    assert MARKER not in page
+    assert "To the left." not in page
+
+
+def test_buckets_are_cumulative_and_end_with_the_count(port: int) -> None:
+    lines = [line for line in ask(port)[2].splitlines() if line.startswith("ai_request_duration_seconds_bucket{")]
+    counts = [float(line.rsplit(" ", 1)[1]) for line in lines]
+
+    assert counts == sorted(counts)
+    assert 'le="+Inf"' in lines[-1]
+    assert counts[-1] == 2
+
+
+def test_another_library_s_metric_of_the_same_name_does_not_mix_with_ours() -> None:
+    provider = MeterProvider(shutdown_on_exit=False)
+    theirs = provider.get_meter("opentelemetry.instrumentation.theirs").create_histogram(
+        "gen_ai.client.operation.duration", "s", "GenAI operation duration."
+    )
+    configuration = llmwatch.configure(meter_provider=provider, port=0)
+    theirs.record(3.0, {"gen_ai.operation.name": "chat", "server.address": "theirs", "team": "search"})
+    answering(feature="chat", provider="openai", model="gpt-4o-mini")()
+    lines = [
+        line
+        for line in ask(configuration.port)[2].splitlines()
+        if line.startswith("gen_ai_client_operation_duration_seconds_count{")
+    ]
+
+    assert len(lines) == 2
+    assert sum('server_address="theirs"' in line and 'team="search"' in line for line in lines) == 1
+    (ours,) = (line for line in lines if 'gen_ai_provider_name="openai"' in line)
+    assert 'gen_ai_request_model="gpt-4o-mini"' in ours
+    assert f'gen_ai_response_model="{MODEL}"' in ours
+
+
+def test_a_page_that_cannot_be_made_is_a_server_error_and_the_program_goes_on(faults: Faults) -> None:
+    faults.expected = {"page"}
+    exponential = View(instrument_name="theirs", aggregation=ExponentialBucketHistogramAggregation())
+    provider = MeterProvider(views=[exponential], shutdown_on_exit=False)
+    configuration = llmwatch.configure(meter_provider=provider, port=0)
+    provider.get_meter("theirs").create_histogram("theirs").record(1.0)
+    status, _, page = ask(configuration.port)
+
+    assert status == 500
+    assert "Traceback" not in page
+    assert answering("text", feature="chat")() == "text"
+
+
+# --- The server
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/", "/metrics?name[]=ai_requests_total"])
+def test_the_page_is_at_metrics(port: int, path: str) -> None:
+    status, _, page = ask(port, path=path)
+
+    assert status == 200
+    assert "ai_requests_total{" in page
+
+
+@pytest.mark.parametrize("path", ["/other", "/metrics/other", "/favicon.ico", "/..", "/metricsmetrics"])
+def test_elsewhere_there_is_nothing(port: int, path: str) -> None:
+    status, _, page = ask(port, path=path)
+
+    assert status == 404
+    assert "ai_requests_total{" not in page
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_other_methods_than_get_and_head_are_refused(port: int, method: str) -> None:
+    status, headers, page = ask(port, method)
+
+    assert status == 405
+    assert headers["allow"] == "GET, HEAD"
+    assert "ai_requests_total{" not in page
+
+
+def test_head_gives_the_headers_of_get_without_the_page(port: int) -> None:
+    _, got, page = ask(port)
+    status, headed, body = ask(port, "HEAD")
+
+    assert (status, body) == (200, "")
+    assert headed["content-type"] == got["content-type"]
+    assert abs(int(headed["content-length"]) - len(page)) < 200
+
+
+def test_the_server_listens_on_loopback_only(port: int) -> None:
+    with socket.socket() as elsewhere, pytest.raises(OSError, match="refused|reachable|assign"):
+        elsewhere.settimeout(5)
+        elsewhere.connect(("127.0.0.2", port))
+
+
+def test_concurrent_scrapes_are_neither_empty_nor_doubled(port: int) -> None:
+    pages: list[str] = []
+    failures: list[BaseException] = []
+
+    def scrape() -> None:
+        try:
+            pages.extend(ask(port)[2] for _ in range(8))
+        except Exception as error:  # reported by the assertion below
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    threads = [threading.Thread(target=scrape) for _ in range(8)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert failures == []
+    assert len(pages) == 64
+    series = {tuple(line.rsplit(" ", 1)[0] for line in page.splitlines() if line[0] != "#") for page in pages}
+    assert len(series) == 1
+    assert len(set(next(iter(series)))) == len(next(iter(series)))
+    assert {parsed(page).total("ai_requests", status="success") for page in pages} == {2}
+
+
+def server_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name in ("llmwatch-metrics", "llmwatch-scrape")}
+
+
+def test_close_frees_the_port_and_leaves_no_thread() -> None:
+    before = server_threads()
+    configuration = llmwatch.configure(port=0)
+    endpoint = serve()
+    ask(configuration.port)
+    ask(endpoint.port)
+    endpoint.close()
+    endpoint.close()
+    llmwatch.shutdown()
+    for thread in server_threads() - before:
+        thread.join(5)
+
+    assert server_threads() - before == set()
+    for freed in (configuration.port, endpoint.port):
+        with socket.socket() as again:
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            again.bind(("127.0.0.1", freed))
+
+
+MALFORMED = {
+    "nothing": b"",
+    "an empty line": b"\r\n\r\n",
+    "no path": b"GET\r\n\r\n",
+    "a version that does not exist": b"GET /metrics HTTP/9.9\r\n\r\n",
+    "no version": b"GET /metrics\r\n",
+    "a TLS greeting": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+    "a line without end": b"GET /" + b"a" * 70_000,
+    "a thousand headers": b"GET /metrics HTTP/1.1\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(1000)) + b"\r\n",
+    "a header without a colon": b"GET /metrics HTTP/1.1\r\nnonsense\r\n\r\n",
+    "a body length that is none": b"GET /metrics HTTP/1.1\r\nContent-Length: many\r\n\r\n",
+    "bytes that are no text": b"GET /\xff\xfe%zz HTTP/1.1\r\nAccept: \xff\xfe\r\n\r\n",
+    "another protocol": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+}
+
+
+def poke(port: int, request: bytes) -> bytes:
+    """Sends some bytes, and reads what comes until the end."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        received = b""
+        try:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            while piece := connection.recv(65_536):
+                received += piece
+        except OSError:
+            return received
+        return received
+
+
+@pytest.mark.parametrize("request_of", MALFORMED)
+def test_a_malformed_request_harms_nobody_and_prints_nothing(
+    port: int, request_of: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    poke(port, MALFORMED[request_of])
+
+    assert ask(port)[0] == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_clients_that_say_nothing_do_not_keep_others_waiting(port: int) -> None:
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    try:
+        for connection in silent[::2]:
+            connection.sendall(b"GET /metr")
+
+        assert ask(port)[0] == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+class Endless:
+    """A page larger than the buffers between a server and a client."""
+
+    def __init__(self) -> None:
+        self.body = b"x" * 40_000_000
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        return self.body, "text/plain"
+
+
+def test_clients_that_stop_reading_or_leave_harm_nobody_and_print_nothing(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmwatch.exposition._QuietHandler.timeout", 0.3)
+    endpoint = Endpoint(Endless(), "127.0.0.1", 0)  # type: ignore[arg-type]
+    try:
+        connections = [socket.create_connection(("127.0.0.1", endpoint.port)) for _ in range(3)]
+        for connection in connections:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        connections[0].recv(10)
+        connections[0].close()  # leaves in the middle; the others stay, and read nothing
+        for thread in server_threads():
+            if thread.name == "llmwatch-scrape":
+                thread.join(20)
+        with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=20) as answer:
+            assert len(answer.read()) == 40_000_000
+        for connection in connections:
+            connection.close()
+    finally:
+        endpoint.close()
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_is_printed_by_ordinary_requests(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    for method, path in (("GET", "/metrics"), ("HEAD", "/metrics"), ("POST", "/"), ("GET", "/nowhere")):
+        ask(port, method, path)
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_serving_needs_a_page() -> None:
+    with pytest.raises(RuntimeError, match=r"configure\(\)"):
+        serve()
+
+
+# --- Mounted in an application
+
+
+def wsgi(method: str = "GET", path: str = "") -> tuple[str, dict[str, str], bytes]:
+    """One request to the WSGI application, under the eyes of the standard library's validator."""
+    environ: dict[str, Any] = {"REQUEST_METHOD": method, "SCRIPT_NAME": "/metrics", "QUERY_STRING": ""}
+    environ["PATH_INFO"] = path
+    setup_testing_defaults(environ)
+    seen: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Any:
+        seen.extend((status, dict(headers)))
+        return lambda _: None
+
+    answer = validator(wsgi_app())(environ, start_response)
+    try:
+        body = b"".join(answer)
+    finally:
+        answer.close()  # type: ignore[attr-defined]
+    return seen[0], seen[1], body
+
+
+def test_a_wsgi_application_shows_the_page_of_the_running_configuration() -> None:
+    llmwatch.configure()
+    answering(feature="chat", provider="openai")()
+    status, headers, body = wsgi()
+
+    assert status == "200 OK"
+    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert parsed(body.decode()).total("ai_requests", status="success") == 1
+    assert wsgi("POST")[0].startswith("405")
+    assert wsgi("HEAD")[2] == b""
+
+
+def test_an_application_may_be_mounted_before_anything_is_configured(faults: Faults) -> None:
+    faults.expected = {"page"}
+    app = wsgi_app()
+    statuses: list[str] = []
+
+    def request() -> bytes:
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": ""}
+        return b"".join(app(environ, lambda status, _: statuses.append(status)))  # type: ignore[arg-type, func-returns-value]
+
+    request()
+    llmwatch.configure()
+    answering(feature="chat")()
+
+    assert "ai_requests_total{" in request().decode()
+    assert statuses[0].startswith("5")
+    assert statuses[1] == "200 OK"
+
+
+def asgi(method: str = "GET", *, kind: str = "http", accept: str = "") -> list[dict[str, Any]]:
+    """What the ASGI application sends in answer to one request."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"accept", accept.encode())]
+    scope = {"type": kind, "method": method, "path": "/metrics", "root_path": "/metrics", "headers": headers}
+    asyncio.run(asgi_app()(scope, receive, send))  # type: ignore[arg-type]
+    return sent
+
+
+def test_an_asgi_application_shows_the_page_of_the_running_configuration() -> None:
+    llmwatch.configure()
+    answering(feature="chat", provider="openai")()
+    start, body = asgi()
+
+    assert start["status"] == 200
+    assert dict(start["headers"])[b"content-type"].startswith(b"text/plain; version=0.0.4")
+    assert int(dict(start["headers"])[b"content-length"]) == len(body["body"])
+    assert parsed(body["body"].decode()).total("ai_requests", status="success") == 1
+    assert {point.labels["status"] for point in parsed(body["body"].decode()).of("ai_requests")} == set(STATUSES)
+
+
+def test_an_asgi_application_answers_head_and_openmetrics_and_refuses_the_rest() -> None:
+    llmwatch.configure()
+
+    assert asgi("HEAD")[1]["body"] == b""
+    assert asgi("POST")[0]["status"] == 405
+    assert asgi(accept=OPEN_METRICS)[1]["body"].endswith(b"# EOF\n")
+    assert asgi(kind="lifespan") == []
+
+
+def test_an_asgi_application_leaves_the_event_loop_free_while_it_makes_the_page() -> None:
+    threads: set[int] = set()
+    provider = MeterProvider(shutdown_on_exit=False)
+    llmwatch.configure(meter_provider=provider, port=0)
+    provider.get_meter("theirs").create_observable_gauge(
+        "theirs", [lambda _: threads.add(threading.get_ident()) or []]  # type: ignore[func-returns-value]
+    )
+    asgi()
+
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_curl_gets_the_page_without_options(port: int) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("there is no curl on this machine")
+    got = subprocess.run(
+        [curl, "-sf", "--noproxy", "*", f"http://127.0.0.1:{port}/metrics"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    assert parsed(got.stdout).total("ai_requests", status="success") == 2
