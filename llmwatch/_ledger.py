@@ -80,7 +80,11 @@ class Ledger:
         if isinstance(record.ticket, Ticket):
             self.cells.add(metrics.ACTIVE_REQUESTS, record.ticket.key, -1)
         labels = _completed(record)
-        cost = self._price(record, labels)
+        try:
+            cost = self._price(record, labels)
+        except Exception as error:
+            cost = None
+            self._shield.report("prices", error)
         call, extra = self._admit(labels)
         self._enter_outcome(record, call, extra)
         self._enter_usage(record, call, extra)
@@ -211,7 +215,7 @@ def _completed(record: CallRecord) -> Mapping[str, str]:
     if reading is None:
         return labels
     better = {"provider": reading.provider, "model": reading.model, "operation": reading.operation}
-    return {**labels, **{name: value for name, value in better.items() if value}}
+    return {**labels, **{name: value for name, value in better.items() if value and type(value) is str}}
 
 
 def _shortcomings(record: CallRecord) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from llmwatch import _runtime
 from llmwatch._functions import Statement, observed, shielded
@@ -102,18 +102,25 @@ class track_request:  # noqa: N801 - a block, used like a function
         stated = {"feature": feature, "provider": provider, "model": model, "operation": operation, "agent": agent}
         self._statement = Statement.of(extractor, {**stated, **labels})
         self._ongoing: Ongoing | None = None
+        self._tap: Tap | None = None
+        self._around: list[Any] = []
         self._outcome: tuple[Status, ErrorKind | None] = ("success", None)
 
     def __enter__(self) -> track_request:
-        self._outcome = ("success", None)
+        self._around.append((self._ongoing, self._outcome, self._tap))
+        self._outcome, self._tap = ("success", None), None
         self._ongoing = self._statement.begin()
         self._ongoing.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._ongoing is not None:
+            if self._tap is not None:
+                self._tap.closed(error)
             self._ongoing.__exit__(kind, error, tb)
             self._ongoing.end(*self._outcome)
+        if self._around:
+            self._ongoing, self._outcome, self._tap = self._around.pop()
 
     async def __aenter__(self) -> track_request:
         return self.__enter__()
@@ -135,7 +142,11 @@ class track_request:  # noqa: N801 - a block, used like a function
         if ongoing is None:
             return events
         self._outcome = ("abandoned", None)  # until its end comes by
-        return cast("S", shielded(ongoing, events, lambda: proxied(events, Tap(ongoing, self._note))))
+        return cast("S", shielded(ongoing, events, lambda: self._tapped(ongoing, events)))
+
+    def _tapped(self, ongoing: Ongoing, events: Any) -> Any:
+        self._tap = Tap(ongoing, self._note)
+        return proxied(events, self._tap)
 
     def record(
         self,
@@ -152,20 +163,25 @@ class track_request:  # noqa: N801 - a block, used like a function
         image_output_tokens: int | None = None,
     ) -> None:
         """Records tokens that you counted yourself, with the meanings of `Usage`; several times add up."""
-        usage = Usage(
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cache_read_tokens=cache_read_tokens,
-            cache_write_tokens=cache_write_tokens,
-            reasoning_tokens=reasoning_tokens,
-            cache_write_1h_tokens=cache_write_1h_tokens,
-            audio_input_tokens=audio_input_tokens,
-            audio_output_tokens=audio_output_tokens,
-            image_input_tokens=image_input_tokens,
-            image_output_tokens=image_output_tokens,
-        )
-        if ongoing := self._open("record"):
+        ongoing = self._open("record")
+        if ongoing is None:
+            return
+        try:
+            usage = Usage(
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                cache_read_tokens=cache_read_tokens,
+                cache_write_tokens=cache_write_tokens,
+                reasoning_tokens=reasoning_tokens,
+                cache_write_1h_tokens=cache_write_1h_tokens,
+                audio_input_tokens=audio_input_tokens,
+                audio_output_tokens=audio_output_tokens,
+                image_input_tokens=image_input_tokens,
+                image_output_tokens=image_output_tokens,
+            )
             ongoing.consume(usage)
+        except Exception as error:
+            ongoing.shield.report("usage", error)
 
     def set(
         self,

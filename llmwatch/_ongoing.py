@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmwatch import extractors
 from llmwatch._call import Call, Status
-from llmwatch.attribution import Scope, enter_scope, leave_scope
+from llmwatch.attribution import Scope, current_scope, enter_scope, leave_scope
 from llmwatch.errors import ErrorKind, classify, is_cancellation
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Ongoing:
 
     def inside(self) -> Inside:
         """One step of a body that runs in pieces: nothing stays behind in the consumer's context between them."""
-        return Inside(self._scope)
+        return Inside(self)
 
     def __del__(self) -> None:
         try:
@@ -103,7 +103,7 @@ class Ongoing:
         elif is_cancellation(error):
             self.end("cancelled")
         else:
-            self._learn(error)
+            self.learn(error)
             self.end("error", classify(error))
 
     def end(self, status: Status, error: ErrorKind | None = None) -> None:
@@ -118,7 +118,7 @@ class Ongoing:
             return extractors.completed(extractors.apply(self.extractor, response), provider, None)
         return extractors.read(response, provider=provider)
 
-    def _learn(self, error: BaseException) -> None:
+    def learn(self, error: BaseException) -> None:
         """What a client library's exception tells about the call: whose it is, and what was billed all the same."""
         try:
             if not self.call.labels.get("provider"):
@@ -130,22 +130,23 @@ class Ongoing:
 
 
 class Inside:
-    """A scope entered for the length of a block, any number of blocks at a time."""
+    """One step of a body: it begins in the scope in which the last one ended, blocks that are open there included."""
 
-    __slots__ = ("_scope", "_token")
+    __slots__ = ("_ongoing", "_token")
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    def __init__(self, ongoing: Ongoing) -> None:
+        self._ongoing = ongoing
 
     def __enter__(self) -> None:
-        self._token = enter_scope(self._scope)
+        self._token = enter_scope(self._ongoing._scope)
 
     def __exit__(self, *_: object) -> None:
+        self._ongoing._scope = current_scope()
         _leave(self._token)
 
 
 def _leave(token: Token[Scope]) -> None:
     try:
         leave_scope(token)
-    except ValueError:  # entered in one context, left in another: that context is gone, and the scope with it
+    except (ValueError, RuntimeError):  # entered in one context and left in another, or left twice: it is gone already
         return

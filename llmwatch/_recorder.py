@@ -94,7 +94,10 @@ class Recorder:
     def settle(self) -> None:
         """Folds everything that is parked, and hands all histogram values over; whoever collects calls it first."""
         if self._book is not None:
-            self._book.load()
+            try:
+                self._book.load()
+            except Exception as error:
+                self.shield.report("prices", error)
         with self._lock:
             self._fold(len(self._parked))
             if self.outlet is not None:

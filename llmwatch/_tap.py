@@ -72,6 +72,7 @@ class Tap:
         if is_cancellation(error):
             self.closed(error)
         elif not self.ended:
+            self.ongoing.learn(error)
             self.finish("error", classify(error))
 
     def step(self) -> _Step:

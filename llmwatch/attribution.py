@@ -138,13 +138,13 @@ def label_values(labels: Mapping[str, object]) -> dict[str, str]:
 def _label_value(value: object) -> str:
     if type(value) is str:
         return value
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, str | int | float):
-        try:
-            return str(value)
-        except Exception:  # a subclass of the host's own
-            return Unusable.because(f"str() of this {type(value).__name__} raises")
+    try:
+        if isinstance(value, Enum):
+            value = value.value
+        if isinstance(value, str | int | float):
+            return str.__str__(str(value))
+    except Exception:  # the host's own class
+        return Unusable.because(f"this {type(value).__name__} raises when it is looked at")
     return Unusable.because(f"a label takes a string, a number or an enum member, not {type(value).__name__}")
 
 
@@ -166,6 +166,11 @@ def _within(fn: F, block: Callable[[], Any]) -> F:
     @functools.wraps(fn)
     def in_function(*args: Any, **kwargs: Any) -> Any:
         with block():
-            return fn(*args, **kwargs)
+            result = fn(*args, **kwargs)
+        return awaited(result) if inspect.iscoroutine(result) else result
+
+    async def awaited(result: Any) -> Any:
+        with block():
+            return await result
 
     return cast("F", in_function)

@@ -38,6 +38,10 @@ class Budget:
         """The value itself, or `other` when there is no room for it."""
         if value in self._shown:
             return value
+        if not value.isascii():  # what cannot be encoded would break whole scrapes
+            value = value.encode("utf-8", "replace").decode()
+            if value in self._shown:
+                return value
         if self._room and len(value) <= _LONGEST:
             self._room -= 1
             self._shown.add(value)

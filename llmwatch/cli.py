@@ -9,6 +9,8 @@ from importlib.util import find_spec
 
 from llmwatch._version import __version__
 
+__all__ = ["main"]
+
 _DEMO_NEEDS = ("anthropic", "openai", "rich", "starlette", "uvicorn")
 
 

@@ -66,9 +66,7 @@ OURS: dict[str, Row] = {
     "ai_tokens": Row("counter", "{token}", "ai_tokens_total", (*CALL, "direction", "kind")),
     "ai_active_requests": Row("updown", "{request}", "ai_active_requests", STREAM),
     "ai_errors": Row("counter", "{error}", "ai_errors_total", (*CALL, "error_type")),
-    "ai_cost_dollars": Row(
-        "counter", "{USD}", "ai_cost_dollars_total", (*CALL, "direction", "kind", "cost_source")
-    ),
+    "ai_cost_dollars": Row("counter", "{USD}", "ai_cost_dollars_total", (*CALL, "direction", "kind", "cost_source")),
     "ai_cache_savings_dollars": Row("counter", "{USD}", "ai_cache_savings_dollars_total", CALL),
     "ai_time_to_first_chunk": Row("histogram", "s", "ai_time_to_first_chunk_seconds", STREAM),
     "ai_time_per_output_chunk": Row("histogram", "s", "ai_time_per_output_chunk_seconds", STREAM),
@@ -192,7 +190,9 @@ class _Complaints(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(f"{record.getMessage()} {record.exc_info[1]!r}" if record.exc_info else record.getMessage())
+        self.messages.append(
+            f"{record.getMessage()} {record.exc_info[1]!r}" if record.exc_info else record.getMessage()
+        )
 
 
 @contextmanager
@@ -200,7 +200,7 @@ def apart(clock: Callable[[], float] | None = None) -> Iterator[Faults]:
     """An unconfigured runtime, put away at the end; failures inside llmwatch that nobody expected fail the test."""
     shield = Shield()
     faults = Faults(shield)
-    timing = {} if clock is None else {"clock": clock}
+    timing: dict[str, Any] = {} if clock is None else {"clock": clock}
     replaced = _runtime.install(Runtime(shield, Recorder(shield), **timing))
     complaints = _Complaints()
     logging.getLogger("opentelemetry").addHandler(complaints)
@@ -315,7 +315,7 @@ def parsed(page: str) -> Collected:
     )
 
 
-DELTA: dict[type, AggregationTemporality] = dict.fromkeys(
+DELTA: dict[Any, AggregationTemporality] = dict.fromkeys(
     (Counter, ObservableCounter, Histogram), AggregationTemporality.DELTA
 ) | dict.fromkeys((UpDownCounter, ObservableUpDownCounter, ObservableGauge), AggregationTemporality.CUMULATIVE)
 
@@ -323,7 +323,7 @@ DELTA: dict[type, AggregationTemporality] = dict.fromkeys(
 class Kept(MetricExporter):
     """An exporter that keeps what it is given, as one over OTLP would send it."""
 
-    def __init__(self, temporality: dict[type, AggregationTemporality] | None = None) -> None:
+    def __init__(self, temporality: dict[Any, AggregationTemporality] | None = None) -> None:
         super().__init__(preferred_temporality=temporality)
         self.exports: list[Collected] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from recording import MODEL, REPLY, Faults, Reader, answering, apart, recording
@@ -18,7 +19,7 @@ def faults() -> Iterator[Faults]:
         yield faults
 
 
-def call(**labels: str) -> None:
+def call(**labels: Any) -> None:
     with track_request(**labels):
         pass
 

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from opentelemetry.metrics import get_meter_provider
@@ -26,7 +26,6 @@ from recording import (
     Reader,
     answering,
     apart,
-    collected,
     parsed,
     recording,
 )
@@ -34,7 +33,6 @@ from recording import (
 import llmwatch
 from llmwatch import track_request
 from llmwatch.exposition import wsgi_app
-from llmwatch.testing import ManualClock
 
 VARIABLES = (
     "LLMWATCH_SERVICE_NAME LLMWATCH_PORT LLMWATCH_HOST LLMWATCH_LABELS LLMWATCH_LABEL_LIMITS LLMWATCH_PRICES "
@@ -53,7 +51,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
 
 def page() -> str:
     """What a scrape of the running configuration would bring."""
-    return b"".join(wsgi_app()({"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}, lambda *_: None)).decode()
+    return b"".join(wsgi_app()({"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}, lambda *_: None)).decode()  # type: ignore[arg-type]
 
 
 def scraped() -> Collected:
@@ -115,53 +113,51 @@ def test_every_argument_has_its_effect() -> None:
 
 def test_configure_takes_keywords_only() -> None:
     with pytest.raises(TypeError):
-        llmwatch.configure("shop")  # type: ignore[misc]
+        llmwatch.configure("shop")  # type: ignore[call-arg]
 
 
-class Bad:
-    """Arguments of no use, and what the message has to say beside the argument's name."""
-
-    ARGUMENTS: ClassVar[list[tuple[dict[str, Any], str]]] = [
-        ({"port": "abc"}, "integer"),
-        ({"port": 70000}, "65535"),
-        ({"port": -1}, "0"),
-        ({"port": True}, "integer"),
-        ({"host": ""}, "character"),
-        ({"host": 3}, "string"),
-        ({"service_name": ""}, "character"),
-        ({"service_name": 5}, "string"),
-        ({"semconv": "newest"}, "'legacy', 'latest', 'both' or 'none'"),
-        ({"meter_provider": object()}, "MeterProvider"),
-        ({"labels": ["tier"]}, "tier"),
-        ({"labels": {"tier": None}}, "tier"),
-        ({"labels": {"tier": "free"}}, "tier"),
-        ({"labels": {"tier": 0}}, "tier"),
-        ({"labels": {"tier": [1, 2]}}, "tier"),
-        ({"labels": {"model": ["a"]}}, "model"),
-        ({"labels": {"le": ["a"]}}, "le"),
-        ({"labels": {"a-b": ["x"]}}, "a-b"),
-        ({"labels": {"__name__": ["x"]}}, "__name__"),
-        ({"label_limits": 5}, "dictionary"),
-        ({"label_limits": {"feature": 0}}, "feature"),
-        ({"label_limits": {"feature": "5"}}, "feature"),
-        ({"label_limits": {"fetaure": 5}}, "fetaure"),
-        ({"prices": "/no/such/file"}, "/no/such/file"),
-        ({"prices": {"price": [{"model": "m"}]}}, "price"),
-        ({"prices": 3}, "price file"),
-    ]
-    VARIABLES: ClassVar[list[tuple[str, str, str]]] = [
-        ("LLMWATCH_PORT", "http", "integer"),
-        ("OTEL_EXPORTER_PROMETHEUS_PORT", "99999", "65535"),
-        ("LLMWATCH_LABELS", "tier", "tier=free|pro"),
-        ("LLMWATCH_LABELS", "model=a|b", "model"),
-        ("LLMWATCH_LABEL_LIMITS", "feature=many", "feature=50"),
-        ("LLMWATCH_LABEL_LIMITS", "feature=0", "feature"),
-        ("LLMWATCH_SEMCONV", "old", "'legacy', 'latest', 'both' or 'none'"),
-        ("LLMWATCH_PRICES", "/no/such/file", "/no/such/file"),
-    ]
+# What is of no use, and what the message has to say beside the name of the argument or the variable.
+BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"port": "abc"}, "integer"),
+    ({"port": 70000}, "65535"),
+    ({"port": -1}, "0"),
+    ({"port": True}, "integer"),
+    ({"host": ""}, "character"),
+    ({"host": 3}, "string"),
+    ({"service_name": ""}, "character"),
+    ({"service_name": 5}, "string"),
+    ({"semconv": "newest"}, "'legacy', 'latest', 'both' or 'none'"),
+    ({"meter_provider": object()}, "MeterProvider"),
+    ({"labels": ["tier"]}, "tier"),
+    ({"labels": {"tier": None}}, "tier"),
+    ({"labels": {"tier": "free"}}, "tier"),
+    ({"labels": {"tier": 0}}, "tier"),
+    ({"labels": {"tier": [1, 2]}}, "tier"),
+    ({"labels": {"model": ["a"]}}, "model"),
+    ({"labels": {"le": ["a"]}}, "le"),
+    ({"labels": {"a-b": ["x"]}}, "a-b"),
+    ({"labels": {"__name__": ["x"]}}, "__name__"),
+    ({"label_limits": 5}, "dictionary"),
+    ({"label_limits": {"feature": 0}}, "feature"),
+    ({"label_limits": {"feature": "5"}}, "feature"),
+    ({"label_limits": {"fetaure": 5}}, "fetaure"),
+    ({"prices": "/no/such/file"}, "/no/such/file"),
+    ({"prices": {"price": [{"model": "m"}]}}, "price"),
+    ({"prices": 3}, "price file"),
+]
+BAD_VARIABLES: list[tuple[str, str, str]] = [
+    ("LLMWATCH_PORT", "http", "integer"),
+    ("OTEL_EXPORTER_PROMETHEUS_PORT", "99999", "65535"),
+    ("LLMWATCH_LABELS", "tier", "tier=free|pro"),
+    ("LLMWATCH_LABELS", "model=a|b", "model"),
+    ("LLMWATCH_LABEL_LIMITS", "feature=many", "feature=50"),
+    ("LLMWATCH_LABEL_LIMITS", "feature=0", "feature"),
+    ("LLMWATCH_SEMCONV", "old", "'legacy', 'latest', 'both' or 'none'"),
+    ("LLMWATCH_PRICES", "/no/such/file", "/no/such/file"),
+]
 
 
-@pytest.mark.parametrize(("arguments", "hint"), Bad.ARGUMENTS, ids=str)
+@pytest.mark.parametrize(("arguments", "hint"), BAD_ARGUMENTS, ids=str)
 def test_an_argument_of_no_use_is_named_with_what_it_should_be(arguments: dict[str, Any], hint: str) -> None:
     with pytest.raises(ValueError, match=f"configure\\({next(iter(arguments))}=") as raised:
         llmwatch.configure(**arguments)
@@ -171,7 +167,7 @@ def test_an_argument_of_no_use_is_named_with_what_it_should_be(arguments: dict[s
     assert "tuple[" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("variable", "value", "hint"), Bad.VARIABLES)
+@pytest.mark.parametrize(("variable", "value", "hint"), BAD_VARIABLES)
 def test_a_variable_of_no_use_is_named_with_what_it_should_be(
     variable: str, value: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +178,9 @@ def test_a_variable_of_no_use_is_named_with_what_it_should_be(
     assert hint in str(raised.value)
 
 
-@pytest.mark.parametrize(("arguments", "hint"), [*Bad.ARGUMENTS[::6], ({"port": 70000, "service_name": "new"}, "65535")])
+@pytest.mark.parametrize(
+    ("arguments", "hint"), [*BAD_ARGUMENTS[::6], ({"port": 70000, "service_name": "new"}, "65535")]
+)
 def test_a_refused_configuration_leaves_the_one_before_as_it_was(arguments: dict[str, Any], hint: str) -> None:
     configuration = llmwatch.configure(service_name="shop", port=0, labels={"tier": ["pro"]})
     answering(feature="chat", tier="pro")()
@@ -552,7 +550,7 @@ def test_a_call_that_is_open_during_reconfigurations_ends_in_one_place(steps: tu
         if step == "shutdown":
             llmwatch.shutdown()
         elif step != "unconfigured":
-            labels = {"labels": {"tier": ["pro"]}} if "labels" in step else {}
+            labels: dict[str, Any] = {"labels": {"tier": ["pro"]}} if "labels" in step else {}
             llmwatch.configure(meter_provider=providers.get(step), **labels)
 
     with ExitStack() as open_calls:
@@ -611,6 +609,33 @@ def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothi
         assert reader.total("ai_tokens") == 120 * 4 * calls
         assert reader.total("ai_active_requests") == 0
     assert went_back == []
+
+
+def test_a_collection_in_the_middle_of_a_reconfiguration_sees_every_count() -> None:
+    provider, (reader,) = recording("memory")
+    for number in range(200):
+        answering(feature=f"feature-{number % 50}", agent=f"agent-{number % 40}", provider="openai")()
+    reader.collect()
+    done = threading.Event()
+    seen: set[float] = set()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(successes(reader.collect()))
+
+    collector = threading.Thread(target=read, daemon=True)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    collector.start()
+    try:
+        for turn in range(20):
+            llmwatch.configure(meter_provider=provider, label_limits={"feature": 100 + turn})
+    finally:
+        done.set()
+        collector.join()
+        sys.setswitchinterval(interval)
+
+    assert seen == {200}
 
 
 # --- Shutdown
@@ -776,7 +801,8 @@ def said_by(program: str, **environment: str) -> dict[str, Any]:
 def test_without_configuration_nothing_of_the_sdk_is_loaded_and_calls_work() -> None:
     facts = said_by("""
 answer(); answer()
-say(loaded=[name for name in ("opentelemetry.sdk", "prometheus_client", "pydantic", "genai_prices") if name in sys.modules])
+heavy = ("opentelemetry.sdk", "prometheus_client", "pydantic", "genai_prices")
+say(loaded=[name for name in heavy if name in sys.modules])
 """)
 
     assert facts == {"loaded": []}

@@ -96,7 +96,9 @@ def test_the_convention_prescribes_its_buckets() -> None:
     ("semconv", "convention"),
     [("legacy", set(LEGACY)), ("latest", set(LATEST)), ("both", {*LEGACY, *LATEST}), ("none", set())],
 )
-def test_the_convention_switch_chooses_between_the_two_generations(semconv: metrics.Semconv, convention: set[str]) -> None:
+def test_the_convention_switch_chooses_between_the_two_generations(
+    semconv: metrics.Semconv, convention: set[str]
+) -> None:
     chosen = {metric.name for metric in metrics.enabled(semconv)}
 
     assert {name for name in chosen if name.startswith("gen_ai.")} == convention

@@ -150,11 +150,18 @@ def make_calls() -> None:
         vendors.next("anthropic", "overloaded")
         with pytest.raises(anthropic.APIStatusError):
             summarise(claude)
-    with track_request(feature="odd", provider="openai", model="nobody-prices-it", agent="third", tier="pro") as request:
+    with track_request(
+        feature="odd", provider="openai", model="nobody-prices-it", agent="third", tier="pro"
+    ) as request:
         request.record(input_tokens=3, output_tokens=2)
     with track_request(feature="odd", provider="openai", model=GPT, tier="free", nobody_declared="this"):
         pass
-    with pytest.raises(TimeoutError), track_request(feature="odd", provider="openai", model=GPT) as request:
+    with pytest.raises(TimeoutError):
+        fail_after_usage()
+
+
+def fail_after_usage() -> None:
+    with track_request(feature="odd", provider="openai", model=GPT) as request:
         request.record(input_tokens=3, output_tokens=2)
         raise TimeoutError
 
