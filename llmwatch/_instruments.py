@@ -100,6 +100,11 @@ def publication_on(provider: MeterProvider) -> Publication:
 
 
 def _attributes(metric: Metric, names: Iterable[str], key: Key) -> Mapping[str, str]:
-    """A label set as attributes; the convention leaves out what is not known, our own labels are then empty."""
+    """A label set as attributes.
+
+    Our own labels are empty when they have no value. The convention leaves out what is not known; so are the labels
+    that the application declares, which makes series from before they were declared the same as those without a value.
+    """
     pairs = zip(names, key, strict=True)
-    return dict(pairs) if metric.set == "ai" else {name: value for name, value in pairs if value}
+    ours = metric.labels if metric.set == "ai" else ()
+    return {name: value for name, value in pairs if value or name in ours}

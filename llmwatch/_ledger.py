@@ -59,6 +59,7 @@ class Ledger:
         self._book = book
         self._conventions = conventions(self.metrics)
         self._admitted: dict[Key, Key] = {}
+        self._announced: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
     def label_names(self, metric: Metric) -> tuple[str, ...]:
         """A metric's labels, those that the application declares included."""
@@ -70,10 +71,13 @@ class Ledger:
         names = metrics.ACTIVE_REQUESTS.labels
         key = tuple([self._budgets.of(name).admit(labels.get(name, "")) for name in names])
         ticket.key = self.cells.add(metrics.ACTIVE_REQUESTS, key, 1)
+        if labels.get("model"):
+            self._admit(labels)
 
     def announce(self, labels: Mapping[str, str]) -> None:
         """Calls with these labels are going to be made."""
         self._admit(labels)
+        self._announced[tuple(sorted(labels.items()))] = labels
 
     def enter(self, record: CallRecord) -> None:
         """A call has ended."""
@@ -103,6 +107,8 @@ class Ledger:
             return tuple(values.get(name, "") for name in self.label_names(metric))
 
         self.cells.adopt(earlier.cells, rekey, iter(earlier.metrics))
+        for labels in earlier._announced.values():
+            self.announce(labels)
 
     def _enter_outcome(self, record: CallRecord, call: Key, extra: Key) -> None:
         cells, stream = self.cells, call[:3]

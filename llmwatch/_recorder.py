@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from llmwatch import metrics
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 _RELIEF_ABOVE = 4096  # parked records, above which calls begin to fold them, because nobody collects
 _RELIEF = 8  # how many records one call folds then, and histogram values it hands over
 _UNPUBLISHED_VALUES = 20_000  # histogram values kept while there is no provider that could take them
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Calls that are going to be made, by what is stated about them where the function is decorated."""
+
+    labels: Mapping[str, str]
+
+
+Inbox = deque[CallRecord | Ticket | Announcement]
 
 
 class Outlet(Protocol):
@@ -71,7 +82,8 @@ class Recorder:
         self.label_names = self._ledger.label_names
         self._book = book
         self._lock = threading.Lock()
-        self._parked: deque[CallRecord | Ticket] = deque()
+        self._parked: Inbox = deque()
+        self._inboxes = [self._parked]  # and those of earlier recorders, whose open calls still bring their records
         self._retired = False
 
     def opened(self, labels: Mapping[str, str]) -> Ticket:
@@ -88,8 +100,7 @@ class Recorder:
 
     def announce(self, labels: Mapping[str, str]) -> None:
         """Shows at 0 the series of calls that are going to be made, so that their first increase can be seen."""
-        with self._lock:
-            self._ledger.announce(labels)
+        self._parked.append(Announcement(labels))
 
     def settle(self) -> None:
         """Folds everything that is parked, and hands all histogram values over; whoever collects calls it first."""
@@ -99,7 +110,7 @@ class Recorder:
             except Exception as error:
                 self.shield.report("prices", error)
         with self._lock:
-            self._fold(len(self._parked))
+            self._fold_all()
             if self.outlet is not None:
                 self.outlet.take_all(self)
 
@@ -119,8 +130,7 @@ class Recorder:
             return
         with earlier._lock, self._lock:
             earlier._retired = True
-            earlier._fold(len(earlier._parked))
-            self._parked = earlier._parked  # calls that began with the earlier recorder go on to append there
+            self._inboxes += earlier._inboxes
             self._ledger.adopt(earlier._ledger)
 
     @property
@@ -138,23 +148,29 @@ class Recorder:
             return
         if self._lock.acquire(blocking=False):
             try:
-                self._fold(_RELIEF)
+                self._fold(self._parked, _RELIEF)
                 if self.outlet is not None:
                     self.outlet.take_some(self, _RELIEF)
-                self.cells.drop_values_above(_UNPUBLISHED_VALUES)
+                self.cells.thin(_UNPUBLISHED_VALUES)
             except Exception as error:
                 self.shield.report("record", error)
             finally:
                 self._lock.release()
 
-    def _fold(self, most: int) -> None:
-        for _ in range(min(most, len(self._parked))):
-            entry = self._parked.popleft()
+    def _fold_all(self) -> None:
+        for inbox in self._inboxes:
+            self._fold(inbox, len(inbox))
+
+    def _fold(self, inbox: Inbox, most: int) -> None:
+        for _ in range(min(most, len(inbox))):
+            entry = inbox.popleft()
             try:
-                if isinstance(entry, Ticket):
+                if isinstance(entry, CallRecord):
+                    self._ledger.enter(entry)
+                elif isinstance(entry, Ticket):
                     self._ledger.open(entry)
                 else:
-                    self._ledger.enter(entry)
+                    self._ledger.announce(entry.labels)
             except Exception as error:
                 self.shield.report("record", error)
 

@@ -76,16 +76,22 @@ def normalise(reason: str) -> str:
     return _REASONS.get(reason.lower(), "other")
 
 
+# The digits are Google's, where an enum was encoded as a number; only those that Gemini and Vertex number alike.
 _REASONS = {
     raw: ours
     for ours, raws in {
-        "stop": "stop end_turn stop_sequence completed complete eos",
+        "stop": "stop end_turn stop_sequence completed complete eos eos_token endoftext finish 1",
         "length": "length max_tokens max_output_tokens model_context_window_exceeded "
-        "max_prompt_tokens max_completion_tokens model_length",
-        "tool_calls": "tool_calls tool_use function_call pause_turn requires_action",
-        "content_filter": "content_filter sensitive",
+        "max_prompt_tokens max_completion_tokens model_length maximum_tokens token_limit time_limit error_limit "
+        "incomplete continuation 2",
+        "tool_calls": "tool_calls tool_call tool_use function_call pause_turn requires_action",
+        "content_filter": "content_filter sensitive content_filtered guardrail_intervened error_toxic safety recitation "
+        "blocklist prohibited_content spii image_safety image_prohibited_content image_recitation model_armor jailbreak "
+        "escalation 3 4 7 8",
         "refusal": "refusal",
-        "error": "error failed cancelled expired abort network_error insufficient_system_resource",
+        "error": "error failed cancelled canceled user_cancel timeout expired abort network_error "
+        "insufficient_system_resource malformed_function_call malformed_response malformed_model_output "
+        "malformed_tool_use unexpected_tool_call too_many_tool_calls missing_thought_signature language",
     }.items()
     for raw in raws.split()
 }

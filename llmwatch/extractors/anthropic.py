@@ -84,7 +84,6 @@ _EVENTS = frozenset(
 _PLATFORMS = {"msg_bdrk": "aws.bedrock", "msg_vrtx": "gcp.vertex_ai"}
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _USAGE = (*_COUNTS, "output_tokens_details", "cache_creation", "iterations", "service_tier", "speed")
-_BESIDE = frozenset({"compaction", "advisor_message"})
 
 
 def _restate(whole: dict[str, Any], usage: Any, names: Iterable[str]) -> None:
@@ -96,9 +95,12 @@ def _restate(whole: dict[str, Any], usage: Any, names: Iterable[str]) -> None:
 
 
 def _read_usage(usage: Any) -> Usage | None:
-    """Usage of the message and of what else ran for it: compactions and advisors are billed beside the totals."""
-    iterations = items(usage, "iterations")
-    parts = (usage, *(each for each in iterations if text(each, "type") in _BESIDE))
+    """Usage of the message and of its compactions, which are billed beside the totals.
+
+    Advisors are billed beside them too, but as another model's tokens, at another price: they are left out.
+    """
+    iterations = [each for each in items(usage, "iterations") if text(each, "type") != "advisor_message"]
+    parts = (usage, *(each for each in iterations if text(each, "type") == "compaction"))
     fresh, outputs, read, written = (total(*(count(part, name) for part in parts)) for name in _COUNTS)
     if fresh is None and outputs is None:
         return None

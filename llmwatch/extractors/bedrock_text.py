@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from llmwatch.extractors._fields import fields_of, items
 from llmwatch.extractors._tabular import Tabular
+
+
+class _MistralText(Tabular):
+    """Mistral's own conversations have `outputs` too, but theirs do not end one by one."""
+
+    __slots__ = ()
+
+    def recognises(self, response: Any) -> bool:
+        return any("stop_reason" in fields_of(each) for each in items(response, "outputs")[:1])
+
+    def recognises_event(self, event: Any) -> bool:
+        return self.recognises(event)
+
 
 TITAN = Tabular(
     api="titan.text",
@@ -28,11 +44,10 @@ LLAMA = Tabular(
     reasons="stop_reason",
 )
 # The bodies of these two count nothing; `invoke_model` itself states the tokens in its headers.
-MISTRAL = Tabular(
+MISTRAL = _MistralText(
     api="mistral.text",
     provider="aws.bedrock",
     marks=frozenset({"outputs"}),
-    event_marks=frozenset({"outputs"}),
     counts={},
     reasons="outputs.*.stop_reason",
 )

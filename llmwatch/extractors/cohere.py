@@ -1,4 +1,4 @@
-"""Cohere's chat, generation and embeddings: `tokens` are what ran; `billed_units`, smaller, stand in where they lack."""
+"""Cohere: `tokens` are what ran; `billed_units`, smaller and without preamble, stand in where they lack."""
 
 from __future__ import annotations
 

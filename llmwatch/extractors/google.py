@@ -1,4 +1,4 @@
-"""Google's generateContent: tool-use prompts stand beside the prompt, thoughts beside the candidates; cache is inside."""
+"""Google generateContent: the cache is inside the prompt; tool-use prompts and thoughts stand beside the totals."""
 
 from __future__ import annotations
 
