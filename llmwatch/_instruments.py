@@ -6,6 +6,7 @@ same collection, from the values that were parked since the last one, so any rea
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -34,16 +35,20 @@ class Publication:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._instruments: dict[Metric, Any] = {}
+        self._lock = threading.Lock()
         self.recorder: Recorder | None = None
 
-    def show(self, recorder: Recorder) -> None:
-        """Reports this recorder's totals from now on."""
-        self.recorder = recorder
+    def show(self, recorder: Recorder, *adopted: Recorder) -> None:
+        """Reports this recorder's totals from now on, with all that earlier ones have; no collection sees less."""
         # The first instrument to be asked at a collection settles the accounts for all.
         for metric in (metrics.BUILD_INFO, *recorder.metrics):
-            if metric not in self._instruments:
+            if metric not in self._instruments:  # made outside our lock: the SDK's own lock is around our reports
                 self._instruments[metric] = self._create(metric)
-        recorder.outlet = self
+        with self._lock:
+            for earlier in adopted:
+                recorder.adopt(earlier)
+            recorder.outlet = self
+            self.recorder = recorder
 
     def _create(self, metric: Metric) -> Any:
         if metric.kind == "histogram":
@@ -64,15 +69,16 @@ class Publication:
         from opentelemetry.metrics import Observation
 
         def report(options: CallbackOptions) -> Iterable[Observation]:
-            recorder = self.recorder
-            if recorder is None:
-                return ()
-            if metric is metrics.BUILD_INFO:
-                recorder.settle()
-            names = recorder.label_names(metric)
+            with self._lock:
+                recorder = self.recorder
+                if recorder is None or metric not in recorder.metrics:
+                    return ()
+                if metric is metrics.BUILD_INFO:
+                    recorder.settle(collecting=True)
+                names, totals = recorder.label_names(metric), recorder.totals(metric)
             return [
                 Observation(value if isinstance(value, int) else float(value), _attributes(metric, names, key))
-                for key, value in recorder.totals(metric)
+                for key, value in totals
             ]
 
         return report

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from llmwatch._shield import Shield
 
 
+_ANNOUNCED = 500  # label sets of decorated functions that are shown again after a reconfiguration
+
+
 class Ticket:
     """An open call's place in the in-flight gauge."""
 
@@ -77,7 +80,8 @@ class Ledger:
     def announce(self, labels: Mapping[str, str]) -> None:
         """Calls with these labels are going to be made."""
         self._admit(labels)
-        self._announced[tuple(sorted(labels.items()))] = labels
+        if len(self._announced) < _ANNOUNCED:
+            self._announced[tuple(sorted(labels.items()))] = labels
 
     def enter(self, record: CallRecord) -> None:
         """A call has ended."""
@@ -89,7 +93,7 @@ class Ledger:
         except Exception as error:
             cost = None
             self._shield.report("prices", error)
-        call, extra = self._admit(labels)
+        call, extra = self._admit(labels, counting=True)
         self._enter_outcome(record, call, extra)
         self._enter_usage(record, call, extra)
         self._enter_cost(cost, call, extra)
@@ -165,14 +169,14 @@ class Ledger:
         error = record.error.value if record.error is not None else ""
         return Subject(operation, provider, requested, model if answered else "", error)
 
-    def _admit(self, labels: Mapping[str, str]) -> tuple[Key, Key]:
+    def _admit(self, labels: Mapping[str, str], *, counting: bool = False) -> tuple[Key, Key]:
         """A call's label set, bounded label by label and as a whole, and what the application declares behind it."""
         stated = tuple([labels.get(name, "") for name in self._names])
         key = self._admitted.get(stated)
         if not labels.keys() <= self._known:
             self._report_undeclared(labels)
         if key is None:
-            key = tuple(self._bound(name, value) for name, value in zip(self._names, stated, strict=True))
+            key = tuple(self._bound(name, value, counting) for name, value in zip(self._names, stated, strict=True))
             if self.cells.full and key not in self._admitted:
                 self.cells.folded += 1
                 key = tuple(value if name in _CLOSED else OTHER for name, value in zip(self._names, key, strict=True))
@@ -195,11 +199,11 @@ class Ledger:
             if name not in self._known:
                 self._shield.warn_once("labels", f"label {name!r} is left out: declare it in configure(labels=...)")
 
-    def _bound(self, label: str, value: str) -> str:
+    def _bound(self, label: str, value: str, counting: bool) -> str:
         if isinstance(value, Unusable):
             self._shield.warn_once("labels", f"label {label!r} is left out: {value.why}")
         admitted = self._budgets.of(label).admit(value)
-        if admitted != value:
+        if counting and admitted == OTHER != value:
             self.cells.add(metrics.LABEL_OVERFLOW, (label,), 1)
         return admitted
 

@@ -102,15 +102,22 @@ class Recorder:
         """Shows at 0 the series of calls that are going to be made, so that their first increase can be seen."""
         self._parked.append(Announcement(labels))
 
-    def settle(self) -> None:
-        """Folds everything that is parked, and hands all histogram values over; whoever collects calls it first."""
+    def settle(self, *, collecting: bool = False) -> None:
+        """Folds everything that is parked, and hands all histogram values over; whoever collects calls it first.
+
+        Args:
+            collecting: Whether this is inside of a collection, whose locks a logging handler must not meet.
+        """
         if self._book is not None:
             try:
                 self._book.load()
             except Exception as error:
                 self.shield.report("prices", error)
-        with self._lock:
-            self._fold_all()
+        with self.shield.silence(aside=collecting), self._lock:
+            if self._retired:
+                return
+            for inbox in self._inboxes:
+                self._fold(inbox, len(inbox))
             if self.outlet is not None:
                 self.outlet.take_all(self)
 
@@ -130,7 +137,7 @@ class Recorder:
             return
         with earlier._lock, self._lock:
             earlier._retired = True
-            self._inboxes += earlier._inboxes
+            self._inboxes = [*earlier._inboxes, *self._inboxes]
             self._ledger.adopt(earlier._ledger)
 
     @property
@@ -144,10 +151,16 @@ class Recorder:
         return self._book.age_seconds() if self._book is not None and self._book.ready else None
 
     def _relieve(self) -> None:
-        if self._retired or (self._book is not None and not self._book.ready):
+        if self._book is not None and not self._book.ready:
             return
+        with self.shield.silence():
+            self._relieve_unless_busy()
+
+    def _relieve_unless_busy(self) -> None:
         if self._lock.acquire(blocking=False):
             try:
+                if self._retired:
+                    return
                 self._fold(self._parked, _RELIEF)
                 if self.outlet is not None:
                     self.outlet.take_some(self, _RELIEF)
@@ -156,10 +169,6 @@ class Recorder:
                 self.shield.report("record", error)
             finally:
                 self._lock.release()
-
-    def _fold_all(self) -> None:
-        for inbox in self._inboxes:
-            self._fold(inbox, len(inbox))
 
     def _fold(self, inbox: Inbox, most: int) -> None:
         for _ in range(min(most, len(inbox))):

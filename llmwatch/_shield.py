@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 _logger = logging.getLogger("llmwatch")
 
@@ -19,6 +22,7 @@ class Shield:
         self.strict = strict
         self._lock = threading.RLock()
         self._counts: dict[str, int] = {}
+        self._held: list[tuple[Any, ...]] | None = None
 
     def report(self, where: str, error: Exception) -> None:
         """Counts an exception that was caught in `where`; the first one of a place is logged with its traceback."""
@@ -38,14 +42,41 @@ class Shield:
         if not known:
             self._log("%s", message, None)
 
+    @contextmanager
+    def silence(self, *, aside: bool = False) -> Iterator[None]:
+        """A block under locks, in which nothing is logged: a logging handler may do anything, observed calls included.
+
+        Args:
+            aside: Log afterwards on a thread of its own, as there are locks around the block too.
+        """
+        with self._lock:
+            held, self._held = self._held, []
+        try:
+            yield
+        finally:
+            with self._lock:
+                messages, self._held = self._held or [], held
+            if messages and aside:
+                threading.Thread(target=self._log_all, args=(messages,), name="llmwatch-log", daemon=True).start()
+            else:
+                self._log_all(messages)
+
     def counts(self) -> dict[str, int]:
         """How often each place has failed so far."""
         with self._lock:
             return dict(self._counts)
 
+    def _log(self, *message: Any) -> None:
+        with self._lock:
+            if self._held is not None:
+                self._held.append(message)
+                return
+        self._log_all([message])
+
     @staticmethod
-    def _log(message: str, argument: str, error: Exception | None) -> None:
-        try:
-            _logger.warning(message, argument, exc_info=error)
-        except Exception:  # a logging handler of the host's own
-            return
+    def _log_all(messages: list[tuple[Any, ...]]) -> None:
+        for text, argument, error in messages:
+            try:
+                _logger.warning(text, argument, exc_info=error)
+            except Exception:  # a logging handler of the host's own
+                continue

@@ -133,11 +133,10 @@ def _install(chosen: Settings) -> Configuration:
         if not private and page is not previous.page:
             provider.add_metric_reader(page.reader)
     publication = publication_on(provider)
-    if publication.recorder is not None:
-        recorder.adopt(publication.recorder)
+    adopted = [publication.recorder] if publication.recorder is not None else []
     if previous.private or _shows_nothing(previous.provider):
-        recorder.adopt(previous.recorder)
-    publication.show(recorder)
+        adopted.append(previous.recorder)
+    publication.show(recorder, *adopted)
     _runtime.install(
         Runtime(previous.shield, recorder, previous.clock, True, provider, private, page, endpoint),
     )

@@ -210,6 +210,8 @@ def apart(clock: Callable[[], float] | None = None) -> Iterator[Faults]:
         logging.getLogger("opentelemetry").removeHandler(complaints)
         llmwatch.shutdown()
         _runtime.install(replaced)
+        while _providers:
+            _providers.pop().shutdown()
     assert set(shield.counts()) == faults.expected
     assert complaints.messages == []
 
@@ -386,9 +388,13 @@ class Reader:
         return self.history if self.delta and ALL[name].kind in ("counter", "histogram") else self.history[-1:]
 
 
+_providers: list[MeterProvider] = []
+
+
 def recording(*kinds: str, views: Iterable[Any] = (), **settings: Any) -> tuple[MeterProvider, list[Reader]]:
     """Configures llmwatch on a provider of the program's own, read by readers of these kinds."""
     readers = [Reader(kind) for kind in kinds]
     provider = MeterProvider([reader.otel for reader in readers], views=list(views), shutdown_on_exit=False)
+    _providers.append(provider)
     llmwatch.configure(meter_provider=provider, **settings)
     return provider, readers

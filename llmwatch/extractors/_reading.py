@@ -85,9 +85,9 @@ _REASONS = {
         "max_prompt_tokens max_completion_tokens model_length maximum_tokens token_limit time_limit error_limit "
         "incomplete continuation 2",
         "tool_calls": "tool_calls tool_call tool_use function_call pause_turn requires_action",
-        "content_filter": "content_filter sensitive content_filtered guardrail_intervened error_toxic safety recitation "
-        "blocklist prohibited_content spii image_safety image_prohibited_content image_recitation model_armor jailbreak "
-        "escalation 3 4 7 8",
+        "content_filter": "content_filter sensitive content_filtered guardrail_intervened error_toxic safety "
+        "recitation blocklist prohibited_content spii image_safety image_prohibited_content image_recitation "
+        "model_armor jailbreak escalation 3 4 7 8",
         "refusal": "refusal",
         "error": "error failed cancelled canceled user_cancel timeout expired abort network_error "
         "insufficient_system_resource malformed_function_call malformed_response malformed_model_output "
