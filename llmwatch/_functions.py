@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import wrapt
 
-from llmwatch import _runtime
+from llmwatch import _runtime, extractors
 from llmwatch._streams import AsyncGeneratorProxy, GeneratorProxy, is_stream, proxied
 from llmwatch._tap import Tap
 from llmwatch.attribution import Unusable, label_values
@@ -53,6 +53,8 @@ def _delivered(ongoing: Ongoing, response: Any) -> Any:
     if hasattr(type(response), "add_done_callback"):  # a future of asyncio or of concurrent.futures
         response.add_done_callback(functools.partial(_done, ongoing))
         return response
+    if name := extractors.held_stream(response):  # boto3's: a dict that says where the stream is
+        return {**response, name: proxied(response[name], Tap(ongoing))}
     if is_stream(response):
         return proxied(response, Tap(ongoing))
     ongoing.respond(response)

@@ -232,8 +232,8 @@ def _is_stream(cls: type) -> bool:
         return False
     if cls.__name__.endswith("StreamManager") and (hasattr(cls, "__enter__") or hasattr(cls, "__aenter__")):
         return True
-    if not (hasattr(cls, "__iter__") or hasattr(cls, "__aiter__")):
-        return False
+    if not (hasattr(cls, "__iter__") or hasattr(cls, "__aiter__")) or hasattr(cls, "__pydantic_fields__"):
+        return False  # a model, whose fields can be iterated, is no stream, whatever its name
     return (extractors.vendor_of(cls) is not None and "Stream" in cls.__name__) or _is_live_iterator(cls)
 
 

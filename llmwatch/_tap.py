@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,12 @@ class Tap:
         end: Takes the end of the stream: the call's own end, or a note for a block that goes on.
     """
 
-    __slots__ = ("_accumulator", "_add", "_end", "_helper", "_provider", "_strangers", "ended", "ongoing")
+    __slots__ = ("_accumulator", "_add", "_end", "_provider", "_strangers", "ended", "ongoing")
 
     def __init__(self, ongoing: Ongoing, end: Callable[[Status, ErrorKind | None], None] | None = None) -> None:
         self.ongoing = ongoing
         self.ended = False
         self._end = end or ongoing.end
-        self._helper: Any = None
         self._provider: str | None = None
         self._accumulator: extractors.Accumulator | None = None
         self._add: Callable[[Any], None] | None = None  # not a method of its own: a cycle would outlive the stream
@@ -83,18 +82,12 @@ class Tap:
         """A block in which the stream is closed, however that goes."""
         return _Closing(self)
 
-    def helps(self, stream: Any) -> None:
-        """The stream is about to consume itself, past the tap; it keeps the answer as far as it has come."""
-        self._helper = stream
-
     def finish(self, status: Status, error: ErrorKind | None = None) -> None:
         """The end, whichever; only the first one counts."""
         if self.ended:
             return
         self.ended = True
-        answer = None if self._helper is None else _snapshot(self._helper)
-        if answer is None or not self.ongoing.respond(answer):
-            self._read_chunks()
+        self._read_chunks()
         self._end(status, error)
 
     def _read_chunks(self) -> None:
@@ -147,16 +140,6 @@ def _ignore(chunk: Any) -> None:
     pass
 
 
-def _snapshot(stream: Any) -> Any:
-    """The answer that a client library's stream helper has put together so far."""
-    for name in ("current_message_snapshot", "current_completion_snapshot"):
-        try:
-            return getattr(stream, name)
-        except Exception:
-            continue
-    return None
-
-
 def _watch_closing(proxy: Any, close: Callable[..., Any]) -> Callable[..., Any]:
     tap = proxy._llmwatch_tap
 
@@ -173,33 +156,20 @@ def _watch_helper(proxy: Any, helper: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _watch_texts(proxy: Any, texts: Any) -> Any:
-    tap = proxy._llmwatch_tap
-    tap.helps(proxy._llmwatch_stream)
-    return _async_texts(tap, texts) if hasattr(texts, "__anext__") else _sync_texts(tap, texts)
+    """The texts of the stream's events, taken from the proxy, whose iteration is seen."""
+    return _async_texts(proxy) if hasattr(texts, "__anext__") else (t for event in proxy for t in _text(event))
 
 
-def _sync_texts(tap: Tap, texts: Iterator[Any]) -> Generator[Any]:
-    while True:
-        try:
-            with tap.step():
-                text = next(texts)
-        except StopIteration:
-            break
-        tap.ongoing.chunk()
-        yield text
-    tap.exhausted()
+async def _async_texts(proxy: Any) -> AsyncIterator[str]:
+    async for event in proxy:
+        for text in _text(event):
+            yield text
 
 
-async def _async_texts(tap: Tap, texts: AsyncIterator[Any]) -> AsyncGenerator[Any]:
-    while True:
-        try:
-            with tap.step():
-                text = await anext(texts)
-        except StopAsyncIteration:
-            break
-        tap.ongoing.chunk()
-        yield text
-    tap.exhausted()
+def _text(event: Any) -> Iterator[str]:
+    """What Anthropic's `text_stream` yields for an event."""
+    if event.type == "content_block_delta" and event.delta.type == "text_delta":
+        yield event.delta.text
 
 
 _HELPERS = ("get_final_message", "get_final_text", "get_final_completion", "get_final_response", "until_done")

@@ -169,6 +169,7 @@ def test_a_reconfiguration_keeps_the_values_that_were_shown_and_gives_no_second_
     provider, (reader,) = recording("memory", label_limits={"feature": 2})
     for feature in ("a", "b", "c"):
         call(feature=feature)
+    reader.collect()
     for turn in range(3):
         llmwatch.configure(meter_provider=provider, label_limits={"feature": 2})
         call(feature=f"new-{turn}")

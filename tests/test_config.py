@@ -434,7 +434,7 @@ def test_calls_before_any_configuration_are_priced_and_carry_its_labels() -> Non
     assert successes(found, tier="pro") == 2
     assert found.of("ai_cost_dollars", tier="pro")
     priced = [point.value for point in found.of("ai_cost_dollars", direction="output", kind="text")]
-    llmwatch.configure()
+    llmwatch.configure(labels={"tier": ["free", "pro"]})
     answer()
     alone = [point.value for point in scraped().of("ai_cost_dollars", direction="output", kind="text")]
     assert sum(priced) == pytest.approx(2 * sum(alone))

@@ -9,6 +9,7 @@ from llmwatch.extractors._plugins import load_plugins
 from llmwatch.extractors._reading import Accumulator, Reading
 from llmwatch.extractors._registry import E, Extractor, Match, Registry, apply, check_extractor, completed
 from llmwatch.extractors._shapes import SHAPES, VENDORS
+from llmwatch.extractors.bedrock import held_stream
 
 __all__ = [
     "Accumulator",
@@ -18,6 +19,7 @@ __all__ = [
     "apply",
     "check_extractor",
     "completed",
+    "held_stream",
     "load_plugins",
     "read",
     "read_stream",

@@ -126,7 +126,8 @@ def failure(error: Any) -> ErrorKind | None:
 
 
 def _by(shape: Shape | None, found: Reading | None) -> Reading | None:
-    if shape is None or found is None or found.provider is not None:
+    """The reading with the shape's vendor, unless the shape is OpenAI's, which others speak who may be stated."""
+    if shape is None or shape.provider == "openai" or found is None or found.provider is not None:
         return found
     return replace(found, provider=shape.provider)
 

@@ -18,7 +18,7 @@ class LiteLLM:
     """LiteLLM's responses: OpenAI's shapes, with the vendor and LiteLLM's own estimate of the cost beside them."""
 
     api = "litellm"
-    provider = "litellm"
+    provider = "openai"
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         self._shapes = shapes
@@ -59,7 +59,7 @@ class LlamaIndex:
     """LlamaIndex's chat and completion responses, which keep the vendor's object, or its event, as `raw`."""
 
     api = "llama_index"
-    provider = "llama_index"
+    provider = "openai"
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         self._shapes = shapes
@@ -204,7 +204,7 @@ def _raw(event: Any) -> Any:
 
 
 def _of_litellm(found: Reading, response: Any) -> Reading:
-    hidden = get(response, "_hidden_params")
+    hidden = getattr(response, "_hidden_params", None)  # a private attribute of a pydantic model
     cost = read_cost({"cost": get(hidden, "response_cost")})
     return replace(
         found,
