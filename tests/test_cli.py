@@ -129,3 +129,48 @@ def test_it_stops_quietly_when_nobody_reads_on() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         process.wait(60)
+
+
+def test_prices_says_what_a_model_costs_and_where_that_comes_from(capsys):
+    assert main(["prices", "gpt-4o-mini"]) == 0
+    said = capsys.readouterr().out
+
+    # openai.com/api/pricing: $0.15, $0.075 cached, $0.60 for a million tokens
+    assert "$0.15 a million input tokens" in said
+    assert "$0.075 a million cache_read tokens" in said
+    assert "$0.60 a million output tokens" in said
+    assert "source: table" in said
+
+
+def test_prices_says_that_a_model_is_unpriced(capsys):
+    assert main(["prices", "no-such-model-anywhere"]) == 1
+    assert "has no known price" in capsys.readouterr().out
+
+
+def test_prices_follow_a_file_of_ones_own_and_the_variable_that_names_it(capsys, tmp_path, monkeypatch):
+    file = tmp_path / "prices.toml"
+    file.write_text('[[price]]\nmodel = "in-house-*"\nper_million = { input = 2, output = 8 }\n')
+
+    assert main(["prices", "in-house-7b", "--prices", str(file)]) == 0
+    assert "$2.00 a million input tokens" in capsys.readouterr().out
+    monkeypatch.setenv("LLMWATCH_PRICES", str(file))
+    assert main(["prices", "in-house-7b"]) == 0
+    assert "source: override" in capsys.readouterr().out
+
+
+def test_a_price_file_is_checked_and_a_typo_is_named_with_its_line(capsys, tmp_path):
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text('[[price]]\nmodel = "in-house"\nfree = true\n')
+    bad.write_text('[[price]]\nmodel = "in-house"\nper_milion = { input = 2 }\n')
+
+    assert main(["prices", "--check", str(good)]) == 0
+    assert "no mistakes" in capsys.readouterr().out
+    assert main(["prices", "--check", str(bad)]) == 1
+    said = capsys.readouterr().err
+    assert "bad.toml:3:" in said
+    assert "did you mean 'per_million'" in said
+
+
+def test_prices_without_a_model_says_what_is_missing(capsys):
+    assert main(["prices"]) == 2
+    assert "name a model" in capsys.readouterr().err

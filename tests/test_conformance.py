@@ -41,13 +41,15 @@ def test_a_path_mapping_that_is_right_passes():
 
 
 def test_a_wrong_count_is_named():
-    with pytest.raises(AssertionError, match="output_tokens=5.* expected .*output_tokens=6"):
+    with pytest.raises(AssertionError, match=r"output_tokens=5.* expected .*output_tokens=6"):
         check_extractor(PATHS, RESPONSE, Usage(20, 6, cache_read_tokens=4))
 
 
 def test_a_function_that_trusts_its_input_is_found_out():
     with pytest.raises(AssertionError, match=r"raised KeyError\('used'\) for used missing"):
-        check_extractor(lambda response: Usage(response["used"]["prompt"], response["used"]["answer"]), RESPONSE, Usage(20, 5))
+        check_extractor(
+            lambda response: Usage(response["used"]["prompt"], response["used"]["answer"]), RESPONSE, Usage(20, 5)
+        )
 
 
 def test_a_function_that_changes_the_response_is_found_out():
@@ -68,7 +70,7 @@ def test_an_accumulator_that_is_right_passes():
 
 
 def test_an_accumulator_that_trusts_its_events_is_found_out():
-    with pytest.raises(AssertionError, match="raised TypeError.* event 1 with tokens"):
+    with pytest.raises(AssertionError, match=r"raised TypeError.* event 1 with tokens"):
         check_accumulator(Nervous, EVENTS, Usage(output_tokens=5))
 
 

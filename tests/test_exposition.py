@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -231,7 +232,8 @@ def test_concurrent_scrapes_are_neither_empty_nor_doubled(port: int) -> None:
 
 
 def server_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name in ("llmwatch-metrics", "llmwatch-scrape")}
+    names = ("llmwatch-metrics", "llmwatch-scrape")
+    return {thread for thread in threading.enumerate() if thread.name in names and thread.is_alive()}
 
 
 def test_close_frees_the_port_and_leaves_no_thread() -> None:
@@ -320,22 +322,22 @@ def test_clients_that_stop_reading_or_leave_harm_nobody_and_print_nothing(
 ) -> None:
     monkeypatch.setattr("llmwatch.exposition._QuietHandler.timeout", 0.3)
     endpoint = Endpoint(Endless(), "127.0.0.1", 0)  # type: ignore[arg-type]
-    try:
-        connections = [socket.create_connection(("127.0.0.1", endpoint.port)) for _ in range(3)]
+    with closing(endpoint), ExitStack() as clients:
+        connections = [
+            clients.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=20)) for _ in range(3)
+        ]
         for connection in connections:
             connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-        connections[0].recv(10)
-        connections[0].close()  # leaves in the middle; the others stay, and read nothing
-        for thread in server_threads():
-            if thread.name == "llmwatch-scrape":
-                thread.join(20)
+            connection.recv(10)
+        scrapes = [thread for thread in server_threads() if thread.name == "llmwatch-scrape"]
+        connections[0].close()  # leaves in the middle; the others stay, and read nothing more
+        for thread in scrapes:
+            thread.join(20)
         with urllib.request.urlopen(f"{endpoint.url}/metrics", timeout=20) as answer:
             assert len(answer.read()) == 40_000_000
-        for connection in connections:
-            connection.close()
-    finally:
-        endpoint.close()
 
+    assert len(scrapes) >= 3
+    assert [thread for thread in scrapes if thread.is_alive()] == []
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,7 +1,6 @@
 """An observed function stays what it is, its callers get what they got, and each call is recorded once."""
 
 # A lambda is a function of its own here, which gives what another one makes.
-# ruff: noqa: PLW0108
 
 from __future__ import annotations
 

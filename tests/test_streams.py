@@ -1,7 +1,6 @@
 """A returned stream stays the stream, and its call ends once, however the stream does."""
 
 # A lambda is a function of its own here, which gives what another one makes.
-# ruff: noqa: PLW0108
 
 from __future__ import annotations
 
