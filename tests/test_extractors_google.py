@@ -6,7 +6,7 @@ hand: thoughts stand beside the candidates, tool-use prompts beside the prompt, 
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import StrEnum
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,7 +130,7 @@ class Reason(IntEnum):
     RECITATION = 4
 
 
-class Word(str, Enum):
+class Word(StrEnum):
     SAFETY = "SAFETY"
 
 

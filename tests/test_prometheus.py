@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recording import ALL, DECLARABLE, ERROR_TYPES, OURS, STATUSES, apart
+from recording import ALL, DECLARABLE, ERROR_TYPES, LATEST, OURS, STATUSES, apart
 from support import require, require_module
 
 import llmwatch
@@ -292,3 +293,54 @@ def test_the_target_s_service_is_named(scraped: Prometheus) -> None:
     (target,) = scraped.get("series", match="target_info")
 
     assert target["service_name"] == "shop"
+
+
+# What nothing in the demo brings about: it declares no labels, has no failure of its own and records one convention.
+NOT_IN_THE_DEMO = {"llmwatch_internal_errors", "llmwatch_label_overflow", "ai_unpriced_requests"} | set(LATEST)
+
+
+@pytest.fixture(scope="module")
+def demo(prometheus: Callable[[int], Prometheus]) -> Iterator[Prometheus]:
+    """A Prometheus that has watched the demo, as the README starts it, for some seconds."""
+    port = free_port()
+    arguments = ["--plain", "--seed", "1", "--rate", "12", "--seconds", "25", "--port", str(port)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "llmwatch", "demo", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        try:
+            until(lambda: answers(f"http://127.0.0.1:{port}/metrics"), "the demo's page")
+            server = prometheus(port)
+            for status in STATUSES:
+                until(lambda status=status: server.value(f'sum(ai_requests_total{{status="{status}"}}) > 0'), status)
+            yield server
+        finally:
+            running.terminate()
+            running.wait(30)
+
+
+def test_every_metric_that_the_demo_can_produce_is_scraped_from_it(demo: Prometheus) -> None:
+    expected = {name for name, row in ALL.items() if not row.later} - NOT_IN_THE_DEMO
+
+    assert expected - set(everything(demo)) == set()
+
+
+def test_the_demo_s_series_are_catalogued_with_exactly_their_labels(demo: Prometheus) -> None:
+    for name, series in everything(demo).items():
+        assert name in ALL
+        labels = {label.replace(".", "_") for label in ALL[name].labels}
+        assert series.all <= labels, name
+        if name in OURS:
+            always = labels - SELDOM - {"model", "provider"}
+            assert [kept for kept in series.labels if not kept >= always] == [], name
+    assert [label for label in demo.get("labels") if label.startswith("otel_scope")] == []
+
+
+def test_the_three_questions_of_the_demo_s_introduction_have_answers(demo: Prometheus) -> None:
+    cost = demo.get("query", query="topk(3, sum by (feature, model) (ai_cost_dollars_total))")["result"]
+    tokens = demo.get("query", query="topk(1, sum by (agent) (ai_tokens_total{agent!=''}))")["result"]
+    quantile = "histogram_quantile(0.95, sum by (le, provider) (ai_request_duration_seconds_bucket))"
+    slow = demo.get("query", query=quantile)["result"]
+
+    assert len(cost) == 3
+    assert tokens[0]["metric"]["agent"] in {"researcher", "writer"}
+    assert {"openai", "anthropic"} <= {found["metric"].get("provider") for found in slow}

@@ -23,6 +23,7 @@ class Tabular(Assembled):
         api: The shape's name.
         provider: Who speaks it.
         marks: The fields that a response must have to be of the shape.
+        absent: The fields that it must not have.
         event_marks: The fields that an event of its streams must have; a shape without them has no streams.
         counts: The path of each count of `Usage`; numbers along one path add up.
         model: The path of the model that answered.
@@ -38,9 +39,11 @@ class Tabular(Assembled):
     model: str = "model"
     reasons: str = "finish_reason"
     operation: str | None = None
+    absent: frozenset[str] = frozenset()
 
     def recognises(self, response: Any) -> bool:
-        return self.marks <= fields_of(response).keys()
+        fields = fields_of(response).keys()
+        return self.marks <= fields and not self.absent & fields
 
     def recognises_event(self, event: Any) -> bool:
         return bool(self.event_marks) and self.event_marks <= fields_of(event).keys()

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmwatch.errors import ErrorKind
 from llmwatch.extractors import bedrock_text
-from llmwatch.extractors._assembled import Assembled, Relay, failure, relayed
+from llmwatch.extractors._assembled import Assembled, Relay, failure
 from llmwatch.extractors._fields import count, dig, fields_of, get, items, text, total
 from llmwatch.extractors._reading import Accumulator, Reading, Shape
 from llmwatch.extractors.anthropic import Completions, Messages
@@ -81,11 +81,9 @@ class InvokeModel:
         return "bytes" in fields_of(fields_of(event).get("chunk"))
 
     def read(self, response: Any) -> Reading:
-        if self.recognises(response):
-            headers = dig(response, "ResponseMetadata", "HTTPHeaders")
-            counts = {name: _digits(get(headers, _HEADER.format(part))) for name, part in _HEADERS.items()}
-            return Reading(self.provider, usage=_read_usage(counts), service_tier=text(response, "serviceTier"))
-        return replace(relayed(self._shapes, response), provider=self.provider)
+        headers = dig(response, "ResponseMetadata", "HTTPHeaders")
+        counts = {name: _digits(get(headers, _HEADER.format(part))) for name, part in _HEADERS.items()}
+        return Reading(self.provider, usage=_read_usage(counts), service_tier=text(response, "serviceTier"))
 
     def accumulator(self) -> Accumulator:
         return _Chunks(self._shapes)

@@ -24,6 +24,8 @@ class GenerateContent(Assembled):
 
     def recognises(self, response: Any) -> bool:
         fields, cls = fields_of(response), type(response)
+        if _OTHERS & fields.keys():
+            return False
         return bool(_MARKS & fields.keys()) or (hasattr(cls, "candidates") and hasattr(cls, "prompt_feedback"))
 
     def recognises_event(self, event: Any) -> bool:
@@ -149,6 +151,7 @@ _MARKS = frozenset("candidates usageMetadata promptFeedback prompt_feedback".spl
 _LIVE = frozenset(
     "setupComplete setup_complete serverContent server_content toolCall toolCallCancellation goAway".split()
 )
+_OTHERS = _LIVE | {"embedding", "embeddings"}  # their answers may hold a `usageMetadata` too
 _UNSPECIFIED = frozenset({"0", "FINISH_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED"})
 _PLACES = ("input", "output", "cache_read")
 _PARTS = frozenset(f"{kind}_{place}_tokens" for kind in ("audio", "image") for place in _PLACES)

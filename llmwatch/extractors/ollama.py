@@ -11,6 +11,7 @@ CHAT = Tabular(
     event_marks=frozenset({"model", "done"}),
     counts={"input_tokens": "prompt_eval_count", "output_tokens": "eval_count"},
     reasons="done_reason",
+    absent=frozenset({"embeddings"}),
 )
 EMBED = Tabular(
     api="ollama.embed",
