@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from llmwatch import _runtime
-from llmwatch._functions import Statement, observed, shielded
+from llmwatch._delivery import Statement, shielded
 from llmwatch._streams import proxied
 from llmwatch._tap import Tap
 from llmwatch.attribution import label_values
@@ -73,6 +73,8 @@ def observe_llm(
     statement = Statement.of(extractor, {**stated, **labels}, strict=True)
 
     def decorate(fn: F) -> F:
+        from llmwatch._functions import observed  # wrapt is most of what there is to import, and blocks need none of it
+
         return cast("F", observed(fn, statement))
 
     return decorate if fn is None else decorate(fn)

@@ -60,6 +60,8 @@ def _prices(arguments: argparse.Namespace) -> int:
     if not arguments.model:
         return 0
     price = book.explain(arguments.model, arguments.provider, service_tier=arguments.tier)
+    if price is not None and not arguments.provider:  # as it would be for a call, whose provider is known
+        price = book.explain(arguments.model, price.provider, service_tier=arguments.tier) or price
     print(render(price) if price is not None else f"{arguments.model} has no known price: its calls stay unpriced")
     return 0 if price is not None else 1
 

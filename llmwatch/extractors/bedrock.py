@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,17 +61,6 @@ class InvokeModel:
     api = "invoke_model"
     provider = "aws.bedrock"
 
-    def __init__(self) -> None:
-        self._shapes: Sequence[Shape] = (
-            Messages(),
-            Completions(),
-            Converse(),
-            ChatCompletions(),
-            CohereChat(),
-            bedrock_text.MISTRAL,
-            *bedrock_text.SHAPES,
-        )
-
     def recognises(self, response: Any) -> bool:
         fields = fields_of(response)
         return "ResponseMetadata" in fields and "body" in fields
@@ -86,7 +74,7 @@ class InvokeModel:
         return Reading(self.provider, usage=_read_usage(counts), service_tier=text(response, "serviceTier"))
 
     def accumulator(self) -> Accumulator:
-        return _Chunks(self._shapes)
+        return _Chunks()
 
 
 class _Chunks:
@@ -94,8 +82,8 @@ class _Chunks:
 
     __slots__ = ("_error", "_metrics", "_relay")
 
-    def __init__(self, shapes: Sequence[Shape]) -> None:
-        self._relay = Relay(shapes, _itself)
+    def __init__(self) -> None:
+        self._relay = Relay(_STREAMED, _itself)
         self._metrics: Any = None
         self._error: ErrorKind | None = None
 
@@ -166,6 +154,16 @@ def _is_exception(name: Any) -> bool:
     return isinstance(name, str) and name.endswith("Exception")
 
 
+_STREAMED: tuple[Shape, ...] = (
+    Messages(),
+    Completions(),
+    Converse(),
+    ChatCompletions(),
+    CohereChat(),
+    bedrock_text.TITAN,
+    bedrock_text.LLAMA,
+    bedrock_text.MISTRAL,
+)
 _EVENTS = frozenset("messageStart contentBlockStart contentBlockDelta contentBlockStop messageStop".split())
 _COUNTS = (
     ("inputTokens", "inputTokenCount"),

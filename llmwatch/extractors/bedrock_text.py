@@ -58,4 +58,3 @@ JURASSIC = Tabular(
     counts={},
     reasons="completions.*.finishReason.reason",
 )
-SHAPES = (TITAN, TITAN_EMBEDDINGS, LLAMA, JURASSIC)

@@ -51,7 +51,7 @@ class GenerateContent(Assembled):
             if value is not None:
                 whole[name] = value
         usage = field(event, "usage_metadata")
-        if usage is not None and ("usage_metadata" not in whole or read_usage(usage) is not None):
+        if usage is not None and ("usage_metadata" not in whole or _says_counts(usage)):
             whole["usage_metadata"] = usage
         for position, candidate in enumerate(items(field(event, "candidates"))):
             if _reason(candidate):
@@ -153,6 +153,7 @@ _LIVE = frozenset(
 )
 _OTHERS = _LIVE | {"embedding", "embeddings"}  # their answers may hold a `usageMetadata` too
 _UNSPECIFIED = frozenset({"0", "FINISH_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED"})
+_TOTALS = ("prompt_token_count", "candidates_token_count", "thoughts_token_count", "tool_use_prompt_token_count")
 _PLACES = ("input", "output", "cache_read")
 _PARTS = frozenset(f"{kind}_{place}_tokens" for kind in ("audio", "image") for place in _PLACES)
 _DETAILS = {
@@ -170,6 +171,10 @@ def _camel(name: str) -> str:
 
 def _count(usage: Any, name: str) -> Any:
     return number(field(usage, name))
+
+
+def _says_counts(usage: Any) -> bool:
+    return any(_count(usage, name) is not None for name in _TOTALS)
 
 
 def _reason(candidate: Any) -> str | None:

@@ -17,7 +17,6 @@ from datetime import UTC, date, datetime
 from datetime import time as clock
 from decimal import Decimal
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from llmwatch.pricing._card import DIMENSIONS, EXACT, SORTS, Card, Rate
@@ -192,6 +191,8 @@ TABLE = PriceTable()
 @cache
 def table_version() -> str | None:
     """The version of genai-prices that is installed; does not load it."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("genai-prices")
     except PackageNotFoundError:
