@@ -193,7 +193,7 @@ STREAMS: list[tuple[str, list[dict[str, Any]], Usage | None, tuple[str, ...]]] =
         {"generation": "-", "prompt_token_count": None, "generation_token_count": 2, "stop_reason": "stop", **LAST},
     ], Usage(5, 2), ("stop",)),
     ("jamba counts on every chunk", [
-        {"id": "-", "choices": [{"index": 0, "finish_reason": None}], "usage": {"prompt_tokens": 17, "completion_tokens": 0}},
+        {"choices": [{"index": 0, "finish_reason": None}], "usage": {**JAMBA["usage"], "completion_tokens": 0}},
         {"id": "-", "choices": [{"index": 0, "finish_reason": "stop"}], "usage": JAMBA["usage"]}, LAST,
     ], Usage(17, 8), ("stop",)),
     ("command r's own count stands over the metrics", [

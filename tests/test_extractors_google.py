@@ -6,7 +6,7 @@ hand: thoughts stand beside the candidates, tool-use prompts beside the prompt, 
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import SimpleNamespace
 from typing import Any
 

@@ -61,7 +61,8 @@ class Registry:
     def vendor_of(self, cls: type) -> str | None:
         """The provider whose client library defines the class or one of its bases."""
         for base in cls.__mro__:
-            vendor = self._vendors.get(base.__module__.partition(".")[0])
+            package, _, rest = base.__module__.partition(".")
+            vendor = self._vendors.get(package) or self._vendors.get(f"{package}.{rest.partition('.')[0]}")
             if vendor is not None:
                 return vendor
         return None

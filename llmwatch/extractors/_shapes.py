@@ -65,10 +65,14 @@ VENDORS = {
     "anthropic": "anthropic",
     "botocore": "aws.bedrock",
     "cohere": "cohere",
-    "google": "gcp.gemini",
+    "google.genai": "gcp.gemini",
     "groq": "groq",
+    "huggingface_hub": "huggingface",
+    "ibm_watsonx_ai": "ibm.watsonx.ai",
     "mistralai": "mistral_ai",
     "ollama": "ollama",
     "openai": "openai",
+    "replicate": "replicate",
+    "voyageai": "voyage",
 }
-"""OpenTelemetry's `gen_ai.provider.name` by the package that a class is defined in."""
+"""OpenTelemetry's `gen_ai.provider.name` by the package, or package of a namespace, that a class is defined in."""
