@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,7 @@ class Ledger:
         self._book = book
         self._conventions = conventions(self.metrics)
         self._admitted: dict[Key, Key] = {}
+        self._unpriced: deque[tuple[CallRecord, Mapping[str, str]]] = deque()
         self._announced: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
     def label_names(self, metric: Metric) -> tuple[str, ...]:
@@ -88,11 +90,7 @@ class Ledger:
         if isinstance(record.ticket, Ticket):
             self.cells.add(metrics.ACTIVE_REQUESTS, record.ticket.key, -1)
         labels = _completed(record)
-        try:
-            cost = self._price(record, labels)
-        except Exception as error:
-            cost = None
-            self._shield.report("prices", error)
+        cost = self._price(record, labels)
         call, extra = self._admit(labels, counting=True)
         self._enter_outcome(record, call, extra)
         self._enter_usage(record, call, extra)
@@ -111,6 +109,7 @@ class Ledger:
             return tuple(values.get(name, "") for name in self.label_names(metric))
 
         self.cells.adopt(earlier.cells, rekey, iter(earlier.metrics))
+        self._unpriced += earlier._unpriced
         for labels in earlier._announced.values():
             self.announce(labels)
 
@@ -135,14 +134,31 @@ class Ledger:
             for reason in record.reading.normalised_finish_reasons:
                 self.cells.add(metrics.FINISH_REASONS, (*call[:3], reason), 1)
 
+    def price_late(self) -> None:
+        """Prices the calls that came in before the price table was there."""
+        while self._unpriced and (self._book is None or self._book.ready):
+            record, labels = self._unpriced.popleft()
+            cost = self._price(record, labels)
+            self._enter_cost(cost, *self._admit(labels))
+
     def _price(self, record: CallRecord, labels: Mapping[str, str]) -> Cost | Unpriced | None:
-        """What the call costs; `None` when it cannot have cost anything that is not counted elsewhere."""
-        reading, usage = record.reading, record.usage
-        if self._book is None or (usage is None and (record.nested or record.status != "success")):
+        """What the call costs; `None` when that is not known yet, or when nothing can be charged for it."""
+        if self._book is None or (record.usage is None and (record.nested or record.status != "success")):
             return None
+        if not self._book.ready:
+            self._unpriced.append((record, labels))
+            return None
+        try:
+            return self._look_up(self._book, record, labels)
+        except Exception as error:
+            self._shield.report("prices", error)
+            return None
+
+    def _look_up(self, book: PriceBook, record: CallRecord, labels: Mapping[str, str]) -> Cost | Unpriced:
+        reading = record.reading
         model = labels.get("model", "")
-        cost = self._book.cost(
-            usage or Usage(),
+        cost = book.cost(
+            record.usage or Usage(),
             provider=labels.get("provider", ""),
             model=model,
             service_tier=reading.service_tier if reading is not None else None,

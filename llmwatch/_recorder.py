@@ -7,6 +7,7 @@ append, and nothing that runs at its end, a finalizer included, ever waits for a
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
     from llmwatch._shield import Shield
     from llmwatch.pricing import PriceBook
 
-_RELIEF_ABOVE = 4096  # parked records, above which calls begin to fold them, because nobody collects
-_RELIEF = 8  # how many records one call folds then, and histogram values it hands over
-_UNPUBLISHED_VALUES = 20_000  # histogram values kept while there is no provider that could take them
+# Parked records, above which calls begin to fold them, because nobody collects. A collection must fold what is left
+# well within the 10 s that the SDK gives it, also beside many busy threads: it counts double what it breaks off.
+_RELIEF_ABOVE = 1024
+_RELIEF = 8  # how many records one call folds then
+_RELIEF_VALUES = 6 * _RELIEF  # and how many histogram values it hands over, more than those records bring
+_TABLE_IMPORT = 2.0  # seconds that a collection waits for the price table
+_VALUES = 20_000  # histogram values kept: above, calls hand them over, or, without a provider, a part is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +113,13 @@ class Recorder:
         Args:
             collecting: Whether this is inside of a collection, whose locks a logging handler must not meet.
         """
-        if self._book is not None:
-            try:
-                self._book.load()
-            except Exception as error:
-                self.shield.report("prices", error)
+        self._await_prices()
         with self.shield.silence(aside=collecting), self._lock:
             if self._retired:
                 return
             for inbox in self._inboxes:
                 self._fold(inbox, len(inbox))
+            self._ledger.price_late()
             if self.outlet is not None:
                 self.outlet.take_all(self)
 
@@ -150,6 +152,18 @@ class Recorder:
         """Its age in seconds."""
         return self._book.age_seconds() if self._book is not None and self._book.ready else None
 
+    def _await_prices(self) -> None:
+        """Waits a little for the price table, so that the first page has dollars on it, or else the next one."""
+        if self._book is None or self._book.ready:
+            return
+        try:
+            self._book.preload()
+            deadline = time.monotonic() + _TABLE_IMPORT
+            while not self._book.ready and time.monotonic() < deadline:
+                time.sleep(0.005)
+        except Exception as error:
+            self.shield.report("prices", error)
+
     def _relieve(self) -> None:
         if self._book is not None and not self._book.ready:
             return
@@ -162,9 +176,10 @@ class Recorder:
                 if self._retired:
                     return
                 self._fold(self._parked, _RELIEF)
-                if self.outlet is not None:
-                    self.outlet.take_some(self, _RELIEF)
-                self.cells.thin(_UNPUBLISHED_VALUES)
+                if self.outlet is None:
+                    self.cells.thin(_VALUES)
+                elif self.cells.parked > _VALUES:
+                    self.outlet.take_some(self, _RELIEF_VALUES)
             except Exception as error:
                 self.shield.report("record", error)
             finally:
