@@ -31,7 +31,7 @@ _RELIEF_ABOVE = 1024
 _RELIEF = 8  # how many records one call folds then
 _RELIEF_VALUES = 6 * _RELIEF  # and how many histogram values it hands over, more than those records bring
 _TABLE_IMPORT = 2.0  # seconds that a collection waits for the price table
-_VALUES = 20_000  # histogram values kept: above, calls hand them over, or, without a provider, a part is forgotten
+_VALUES = 10_000  # histogram values kept: above, calls hand them over, or, without a provider, a part is forgotten
 
 
 @dataclass(frozen=True, slots=True)
