@@ -52,7 +52,7 @@ def _delivered(ongoing: Ongoing, response: Any) -> Any:
         return response
     if name := extractors.held_stream(response):  # boto3's: a dict that says where the stream is
         return {**response, name: proxied(response[name], Tap(ongoing))}
-    if is_stream(response):
+    if is_stream(response) and not extractors.is_registered(response):
         return proxied(response, Tap(ongoing))
     ongoing.respond(response)
     ongoing.succeed()

@@ -26,8 +26,9 @@ import anyio
 import pytest
 import trio
 
-from llmwatch import ErrorKind, attribute, observe_llm, track_request
+from llmwatch import ErrorKind, attribute, observe_llm, register_extractor, track_request
 from llmwatch.attribution import current_scope
+from llmwatch.extractors import unregister_extractor
 from llmwatch.testing import Capture, ManualClock, capture
 from llmwatch.usage import Usage
 
@@ -978,3 +979,21 @@ def test_an_extractor_for_whole_responses_does_not_end_a_stream_early(
         assert seen.calls == []
         clock.advance(1.0)
     assert [(r.status, r.streamed, r.duration) for r in seen.calls] == [("success", True, 2.0)]
+
+
+def test_a_response_that_somebody_registered_is_read_even_if_it_could_be_iterated(seen: Capture) -> None:
+    class Whole(SyncStream):
+        tokens = 7
+
+    @register_extractor(Whole)
+    def read_whole(response: Whole) -> Usage:
+        return Usage(output_tokens=response.tokens)
+
+    whole = Whole()
+    try:
+        assert observe_llm(lambda: whole)() is whole
+    finally:
+        unregister_extractor(read_whole)
+    assert statuses(seen) == ["success"]
+    assert seen.calls[0].usage == Usage(output_tokens=7)
+    assert whole.done == []

@@ -20,6 +20,7 @@ __all__ = [
     "check_extractor",
     "completed",
     "held_stream",
+    "is_registered",
     "load_plugins",
     "read",
     "read_stream",
@@ -86,6 +87,11 @@ def read_stream(events: Iterable[Any], *, provider: str | None = None, api: str 
 def accumulate(event: Any, api: str | None = None) -> tuple[Accumulator, str | None] | None:
     """An accumulator for the stream that begins with this event, and the provider it would be from."""
     return _registry.accumulator(event, api)
+
+
+def is_registered(response: Any) -> bool:
+    """Whether somebody has registered an extractor for this response, so that it is none of the known streams."""
+    return _registry.own(response) is not None
 
 
 def vendor_of(cls: type) -> str | None:

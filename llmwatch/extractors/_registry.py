@@ -41,14 +41,21 @@ class Registry:
         """Reads a whole response, or gives `None` when nobody knows it."""
         if response is None or isinstance(response, _PLAIN):
             return None
-        for matches, extractor in self._custom:
-            if not _is_accumulator(extractor) and matches(response):
-                return completed(apply(extractor, response), provider, None)
+        extractor = self.own(response)
+        if extractor is not None:
+            return completed(apply(extractor, response), provider, None)
         response = _raw.unwrap(response)
         shape = self._find(response, api)
         if shape is None:
             return None
         return completed(shape.read(response), provider or self.vendor_of(type(response)), shape.provider)
+
+    def own(self, response: Any) -> Extractor | None:
+        """The extractor that somebody has registered for this response, if any."""
+        for matches, extractor in self._custom:
+            if not _is_accumulator(extractor) and matches(response):
+                return extractor
+        return None
 
     def accumulator(self, event: Any, api: str | None) -> tuple[Accumulator, str | None] | None:
         """An accumulator for the stream that this event begins, and the provider it would be from."""
