@@ -22,7 +22,8 @@ class Shield:
         self.strict = strict
         self._lock = threading.RLock()
         self._counts: dict[str, int] = {}
-        self._held: list[tuple[Any, ...]] | None = None
+        self._silences = 0
+        self._held: list[tuple[Any, ...]] = []
 
     def report(self, where: str, error: Exception) -> None:
         """Counts an exception that was caught in `where`; the first one of a place is logged with its traceback."""
@@ -50,12 +51,14 @@ class Shield:
             aside: Log afterwards on a thread of its own, as there are locks around the block too.
         """
         with self._lock:
-            held, self._held = self._held, []
+            self._silences += 1
         try:
             yield
         finally:
             with self._lock:
-                messages, self._held = self._held or [], held
+                self._silences -= 1
+                messages = [] if self._silences else self._held
+                self._held = self._held if self._silences else []
             if messages and aside:
                 threading.Thread(target=self._log_all, args=(messages,), name="llmwatch-log", daemon=True).start()
             else:
@@ -68,7 +71,7 @@ class Shield:
 
     def _log(self, *message: Any) -> None:
         with self._lock:
-            if self._held is not None:
+            if self._silences:  # on whatever thread: the last one to leave its block logs for all
                 self._held.append(message)
                 return
         self._log_all([message])

@@ -507,3 +507,21 @@ def test_a_strict_capture_lets_our_own_failures_out() -> None:
     with capture() as seen, pytest.raises(BrokenError):
         observe_llm(extractor=broken)(lambda: 7)()
     assert sum(seen.shield.counts().values()) > 0
+
+
+def test_what_is_held_back_in_blocks_that_overlap_is_logged_by_the_last_to_leave(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shield = Shield()
+    first, second = shield.silence(), shield.silence()
+    first.__enter__()
+    second.__enter__()
+    shield.warn_once("one", "the first message")
+    first.__exit__(None, None, None)
+    assert caplog.messages == []
+    shield.warn_once("two", "the second message")
+    second.__exit__(None, None, None)
+
+    assert caplog.messages == ["the first message", "the second message"]
+    shield.warn_once("three", "the third message")
+    assert caplog.messages[2:] == ["the third message"]
