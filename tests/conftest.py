@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -19,4 +21,14 @@ def corpus() -> Path:
     return support.corpus_path()
 
 
-# --- the runtime: its reset after each test goes here ---
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """Threads take turns far more often than they would, so that a race comes to light.
+
+    Under a tracer (coverage) only somewhat more often: it makes turns so dear that a thread would wait for its own
+    longer than the SDK gives a collection.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5 if sys.gettrace() is None else 1e-3)
+    yield
+    sys.setswitchinterval(usual)

@@ -566,6 +566,7 @@ def test_a_call_that_is_open_during_reconfigurations_ends_in_one_place(steps: tu
     assert {point.value for place in places for point in place.of("ai_active_requests")} == {0}
 
 
+@pytest.mark.usefixtures("hurried")
 def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothing() -> None:
     provider, readers = recording("memory", "memory delta")
     calls, done = 1500, threading.Event()
@@ -587,8 +588,6 @@ def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothi
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(4)]
     collectors = [threading.Thread(target=read, args=(reader,), daemon=True) for reader in readers]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
     for thread in (*workers, *collectors):
         thread.start()
     try:
@@ -600,7 +599,6 @@ def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothi
         done.set()
         for thread in (*workers, *collectors):
             thread.join()
-        sys.setswitchinterval(interval)
     for reader in readers:
         reader.collect()
 
@@ -611,6 +609,7 @@ def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothi
     assert went_back == []
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_collection_in_the_middle_of_a_reconfiguration_sees_every_count() -> None:
     provider, (reader,) = recording("memory")
     for number in range(200):
@@ -624,8 +623,6 @@ def test_a_collection_in_the_middle_of_a_reconfiguration_sees_every_count() -> N
             seen.add(successes(reader.collect()))
 
     collector = threading.Thread(target=read, daemon=True)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
     collector.start()
     try:
         for turn in range(20):
@@ -633,7 +630,6 @@ def test_a_collection_in_the_middle_of_a_reconfiguration_sees_every_count() -> N
     finally:
         done.set()
         collector.join()
-        sys.setswitchinterval(interval)
 
     assert seen == {200}
 
