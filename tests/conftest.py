@@ -23,12 +23,8 @@ def corpus() -> Path:
 
 @pytest.fixture
 def hurried() -> Iterator[None]:
-    """Threads take turns far more often than they would, so that a race comes to light.
-
-    Under a tracer (coverage) only somewhat more often: it makes turns so dear that a thread would wait for its own
-    longer than the SDK gives a collection.
-    """
+    """Threads take turns far more often than they would, so that a race comes to light."""
     usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5 if sys.gettrace() is None else 1e-3)
+    sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(usual)

@@ -566,6 +566,7 @@ def test_a_call_that_is_open_during_reconfigurations_ends_in_one_place(steps: tu
     assert {point.value for place in places for point in place.of("ai_active_requests")} == {0}
 
 
+@pytest.mark.no_cover  # a tracer makes turns so dear that a collection takes longer than the SDK gives it
 @pytest.mark.usefixtures("hurried")
 def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothing() -> None:
     provider, readers = recording("memory", "memory delta")
@@ -609,6 +610,7 @@ def test_reconfiguring_under_load_and_scrapes_loses_doubles_and_takes_back_nothi
     assert went_back == []
 
 
+@pytest.mark.no_cover  # a tracer makes turns so dear that a collection takes longer than the SDK gives it
 @pytest.mark.usefixtures("hurried")
 def test_a_collection_in_the_middle_of_a_reconfiguration_sees_every_count() -> None:
     provider, (reader,) = recording("memory")

@@ -447,6 +447,7 @@ def busy(number: int, finished_calls: list[int]) -> None:
         finished_calls[number] += 1
 
 
+@pytest.mark.no_cover  # a tracer makes turns so dear that a collection takes longer than the SDK gives it
 @pytest.mark.parametrize("kinds", [("memory", "memory delta"), ("prometheus", "exporter delta")], ids="+".join)
 def test_16_threads_lose_and_double_nothing_while_two_readers_collect(kinds: tuple[str, str]) -> None:
     _, readers = recording(*kinds)
