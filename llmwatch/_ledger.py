@@ -95,8 +95,9 @@ class Ledger:
         self._enter_outcome(record, call, extra)
         self._enter_usage(record, call, extra)
         self._enter_cost(cost, call, extra)
+        subject = self._subject(record, call)
         for convention in self._conventions:
-            for metric, key, amount in convention(record, self._subject(record, call)):
+            for metric, key, amount in convention(record, subject):
                 add = self.cells.park if metric.kind == "histogram" else self.cells.add
                 add(metric, key, amount)
 
@@ -195,7 +196,7 @@ class Ledger:
             key = tuple(self._bound(name, value, counting) for name, value in zip(self._names, stated, strict=True))
             if self.cells.full and key not in self._admitted:
                 self.cells.folded += 1
-                key = tuple(value if name in _CLOSED else OTHER for name, value in zip(self._names, key, strict=True))
+                key = _folded(self._names, key)
             if key not in self._admitted:
                 self._admitted[key] = key
                 self._show_at_zero(key[: len(CALL_LABELS)], key[len(CALL_LABELS) :])
@@ -224,8 +225,7 @@ class Ledger:
         return admitted
 
     def _over_the_limit(self, metric: Metric, key: Key) -> Key:
-        names = self.label_names(metric)
-        return tuple(value if name in _CLOSED else OTHER for name, value in zip(names, key, strict=True))
+        return _folded(self.label_names(metric), key)
 
 
 # Labels whose values llmwatch itself chooses, or nearly so: they keep their values in a folded label set.
@@ -233,6 +233,11 @@ _CLOSED = frozenset(
     "provider operation status direction kind cost_source error_type reason where label version price_table "
     "gen_ai.provider.name gen_ai.operation.name gen_ai.token.type gen_ai.token.modality error.type".split()
 )
+
+
+def _folded(names: Key, key: Key) -> Key:
+    """The label set that all share whose own there is no room for."""
+    return tuple(value if name in _CLOSED else OTHER for name, value in zip(names, key, strict=True))
 
 
 def _completed(record: CallRecord) -> Mapping[str, str]:

@@ -76,15 +76,12 @@ class Ongoing:
         """A chunk of the answer has come."""
         self.call.chunk(self._clock())
 
-    def respond(self, response: Any) -> bool:
-        """Reads what the response says; whether anybody could."""
+    def respond(self, response: Any) -> None:
+        """Reads what the response says."""
         try:
-            reading = self._read(response)
-            self.call.read(reading)
+            self.call.read(self._read(response))
         except Exception as error:
             self.shield.report("extractor", error)
-            return False
-        return reading is not None
 
     def consume(self, usage: Usage) -> None:
         """Adds tokens that the caller counted."""
