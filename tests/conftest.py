@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -15,10 +15,13 @@ hypothesis.settings.register_profile("llmwatch", deadline=None, derandomize=supp
 hypothesis.settings.load_profile("llmwatch")
 
 
-@pytest.fixture(scope="session")
-def corpus() -> Path:
-    """The folder of recorded responses, `responses/*.json`."""
-    return support.corpus_path()
+@pytest.fixture(scope="module")
+def quick_collections() -> Iterator[None]:
+    """Takes what other tests and the client libraries have loaded out of the garbage collector's sight."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -7,16 +7,18 @@ of the corpus' own README, one hand-written row for each interface.
 from __future__ import annotations
 
 import json
-import os
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import support
+from support import CORPUS, has_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from llmwatch.usage import Usage
 
 Item = dict[str, Any]
 Events = list[Any]
@@ -37,33 +39,37 @@ class Counts(NamedTuple):
 NOTHING = Counts()
 
 
-def corpus_path() -> Path | None:
-    """Where the corpus lies: `LLMWATCH_CORPUS`, else beside the repository; `None` when it is not there."""
-    stated = os.environ.get("LLMWATCH_CORPUS")
-    path = Path(stated) if stated else Path(__file__).resolve().parents[1].parent / "shared" / "corpus"
-    return path if (path / "responses").is_dir() else None
+def counts_of(usage: Usage | None) -> Counts:
+    """What llmwatch read, to be compared."""
+    if usage is None:
+        return NOTHING
+    return Counts(
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+    )
 
 
 @cache
 def items() -> tuple[Item, ...]:
     """All items in the order of their ids; empty without a corpus."""
-    path = corpus_path()
-    if path is None:
-        return ()
-    return tuple(json.loads(file.read_bytes()) for file in sorted((path / "responses").glob("*.json")))
+    return tuple(json.loads(file.read_bytes()) for file in sorted((CORPUS / "responses").glob("*.json")))
 
 
 def params(wanted: Callable[[Item], object]) -> list[Any]:
     """The items as pytest parameters; without a corpus a lone `None`, which `require_corpus` keeps from the test."""
-    if corpus_path() is None:
+    if not has_corpus():
         return [pytest.param(None, id="corpus-is-missing")]
     return [pytest.param(item, id=item["id"]) for item in items() if wanted(item)]
 
 
 def require_corpus() -> tuple[Item, ...]:
     """All items; skips the test without a corpus, fails it in CI."""
-    if corpus_path() is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no corpus of recorded responses")
+    support.require_corpus()
     return items()
 
 

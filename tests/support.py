@@ -36,7 +36,15 @@ def require_module(name: str) -> ModuleType:
         missing(f"the module {name}")
 
 
-def corpus_path() -> Path:
-    """The recorded responses: `LLMWATCH_CORPUS`, else beside the repository."""
-    path = Path(os.environ.get("LLMWATCH_CORPUS") or REPOSITORY.parent / "shared" / "corpus")
-    return path if (path / "responses").is_dir() else missing(f"the corpus at {path} (LLMWATCH_CORPUS)")
+CORPUS = Path(os.environ.get("LLMWATCH_CORPUS") or REPOSITORY.parent / "shared" / "corpus")
+"""Where the recorded responses lie, if they are here: `LLMWATCH_CORPUS`, else beside the repository."""
+
+
+def has_corpus() -> bool:
+    """Whether the recorded responses are here."""
+    return (CORPUS / "responses").is_dir()
+
+
+def require_corpus() -> Path:
+    """The folder of recorded responses, `responses/*.json`."""
+    return CORPUS if has_corpus() else missing(f"the corpus at {CORPUS} (LLMWATCH_CORPUS)")

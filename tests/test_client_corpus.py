@@ -15,6 +15,7 @@ from corpus_rules import (
     SELF_NAMED,
     Counts,
     Item,
+    counts_of,
     decided_against,
     expected_counts,
     expected_finish_reasons,
@@ -35,7 +36,6 @@ from vendor_ways import WAYS
 
 import llmwatch
 from llmwatch import metrics, observe_llm
-from llmwatch._call import CallRecord
 from llmwatch.testing import Capture, capture
 
 pytestmark = [
@@ -220,21 +220,6 @@ def cases(wanted: Callable[[Item], object], from_: Iterable[Item] = items()) -> 
     return found or [pytest.param(None, None, False, id="corpus-is-missing")]
 
 
-def counts_of(record: CallRecord) -> Counts:
-    usage = record.usage
-    if usage is None:
-        return NOTHING
-    return Counts(
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-        usage.audio_input_tokens,
-        usage.audio_output_tokens,
-    )
-
-
 def directions(counts: Counts) -> dict[str, int]:
     return {name: tokens for name, tokens in (("input", counts.input), ("output", counts.output)) if tokens}
 
@@ -283,7 +268,7 @@ def test_the_tokens_of_a_recorded_response_are_counted_exactly_when_a_client_rea
         expected = expected_counts(item) if refusal.counted else NOTHING
     else:
         expected = expected_of(item, way)
-    assert counts_of(record) == expected
+    assert counts_of(record.usage) == expected
     assert counted(seen) == directions(expected)
     if refusal is None and record.reading is not None:
         assert record.status == ("success" if record.reading.error is None else "error")
@@ -299,7 +284,7 @@ def test_a_client_s_answer_that_is_deliberately_not_read_counts_no_tokens(
     require_corpus()
     seen, record = recorded(world, way, item, asynchronous)
     assert record.status == "success"
-    assert counts_of(record) == NOTHING
+    assert counts_of(record.usage) == NOTHING
     assert counted(seen) == {}
 
 
@@ -325,7 +310,7 @@ def test_the_tokens_of_a_response_of_our_own_are_counted_exactly_when_a_client_r
 ) -> None:
     (expected,) = (counts for sample, counts in SAMPLES if sample is item)
     seen, record = recorded(world, way, item, asynchronous)
-    assert counts_of(record) == expected
+    assert counts_of(record.usage) == expected
     assert counted(seen) == directions(expected)
 
 

@@ -19,6 +19,7 @@ from corpus_rules import (
     Counts,
     Item,
     api_hint,
+    counts_of,
     decided_against,
     expected_cost,
     expected_counts,
@@ -39,7 +40,6 @@ from llmwatch.errors import ErrorKind
 
 if TYPE_CHECKING:
     from llmwatch.extractors import Reading
-    from llmwatch.usage import Usage
 
 HINTS = ("no hint", "provider", "provider and api")
 
@@ -59,22 +59,6 @@ def read(item: Item, hints: str = "no hint") -> Reading | None:
     if item["streaming"]:
         return extractors.read_stream(list(payloads(item)), **stated)
     return extractors.read(item["body"], **stated)
-
-
-def counts_of(reading: Reading | None) -> Counts:
-    """The usage of a reading, to be compared."""
-    usage: Usage | None = None if reading is None else reading.usage
-    if usage is None:
-        return NOTHING
-    return Counts(
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-        usage.audio_input_tokens,
-        usage.audio_output_tokens,
-    )
 
 
 def carries_usage(item: Item) -> bool:
@@ -102,7 +86,7 @@ def says_something(item: Item) -> bool:
 @pytest.mark.parametrize("item", params(is_read))
 def test_a_recorded_response_reads_exactly(item: Item, hints: str) -> None:
     reading = read(item, hints)
-    assert counts_of(reading) == expected_counts(item)
+    assert counts_of(reading.usage if reading is not None else None) == expected_counts(item)
     if says_something(item):
         assert reading is not None
         assert reading.model == expected_model(item)
@@ -174,7 +158,7 @@ def test_bedrock_counts_that_stand_only_in_headers_are_read_from_the_clients_env
     stated = {name.removeprefix("x-amzn-bedrock-"): int(value) for name, value in counts.items()}
     read_, written = stated.get("cache-read-input-token-count"), stated.get("cache-write-input-token-count")
     assert reading is not None
-    assert counts_of(reading) == Counts(
+    assert counts_of(reading.usage if reading is not None else None) == Counts(
         stated["input-token-count"] + (read_ or 0) + (written or 0), stated["output-token-count"], read_, written
     )
 
@@ -193,7 +177,7 @@ def test_a_stream_that_breaks_after_its_usage_keeps_it(item: Item) -> None:
     last = max(position for position, event in enumerate(events) if mentions_usage(event))
     reading = extractors.read_stream(events[: last + 1])
     assert reading is not None
-    assert counts_of(reading) == expected_counts(item)
+    assert counts_of(reading.usage if reading is not None else None) == expected_counts(item)
 
 
 @pytest.mark.parametrize("item", params(lambda item: item["api"] == "messages" and item["streaming"]))

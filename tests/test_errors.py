@@ -8,24 +8,21 @@ import email.utils
 import functools
 import importlib
 import json
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
+from corpus_rules import require_corpus
 from hypothesis import given
 from hypothesis import strategies as st
+from support import IN_CI
 
 from llmwatch.errors import ErrorKind, classify, classify_body, is_cancellation, retry_after
-
-IN_CI = os.environ.get("CI") == "true"
-CORPUS = Path(os.environ.get("LLMWATCH_CORPUS") or Path(__file__).resolve().parents[1] / "../shared/corpus")
 
 
 def client(name: str) -> Any:
@@ -190,12 +187,7 @@ READ = {
 
 @functools.cache
 def recorded_errors() -> dict[str, dict[str, Any]]:
-    if not (CORPUS / "responses").is_dir():
-        if IN_CI:
-            pytest.fail(f"no corpus at {CORPUS}; set LLMWATCH_CORPUS")
-        pytest.skip(f"no corpus at {CORPUS}")
-    items = (json.loads(path.read_text("utf-8")) for path in sorted((CORPUS / "responses").glob("*.json")))
-    return {item["id"]: item for item in items if item.get("error")}
+    return {item["id"]: item for item in require_corpus() if item.get("error")}
 
 
 def error_body(item: dict[str, Any]) -> Any:

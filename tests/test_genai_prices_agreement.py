@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from corpus_rules import Counts, Item, expected_counts, is_read, items, params, payloads, require_corpus, unstreamed
+from corpus_rules import (
+    Counts,
+    Item,
+    counts_of,
+    expected_counts,
+    is_read,
+    items,
+    params,
+    payloads,
+    require_corpus,
+    unstreamed,
+)
 from genai_prices.data import providers
 
 from llmwatch import extractors
@@ -152,15 +163,7 @@ def test_genai_prices_reads_the_same_or_is_known_to_be_wrong(item: Item) -> None
     assert theirs is not None
     assert reading is not None
     assert reading.usage is not None
-    ours = Counts(
-        reading.usage.input_tokens,
-        reading.usage.output_tokens,
-        reading.usage.cache_read_tokens,
-        reading.usage.cache_write_tokens,
-        reading.usage.reasoning_tokens,
-        reading.usage.audio_input_tokens,
-        reading.usage.audio_output_tokens,
-    )
+    ours = counts_of(reading.usage)
     differing = {
         name: theirs_
         for name, ours_, theirs_ in zip(Counts._fields, ours, theirs, strict=True)

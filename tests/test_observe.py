@@ -27,7 +27,7 @@ from llmwatch.metrics import TOKENS
 from llmwatch.testing import Capture, ManualClock, capture
 from llmwatch.usage import Usage
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("quick_collections")]
 
 REPLY = {
     "object": "chat.completion",
@@ -35,15 +35,6 @@ REPLY = {
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Left."}}],
     "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> typing.Iterator[None]:
-    """Takes what other tests have loaded out of the garbage collector's sight."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

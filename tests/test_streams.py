@@ -32,19 +32,10 @@ from llmwatch.extractors import unregister_extractor
 from llmwatch.testing import Capture, ManualClock, capture
 from llmwatch.usage import Usage
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("quick_collections")]
 
 CHUNKS = 3
 consumers = contextvars.ContextVar("consumers", default="unset")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """Takes what other tests have loaded out of the garbage collector's sight."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -22,7 +22,10 @@ from llmwatch.simulate import Behaviour, Served, Vendors
 from llmwatch.testing import Capture, capture
 
 # anthropic warns of models that are near their end of life.
-pytestmark = pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The model:DeprecationWarning"),
+    pytest.mark.usefixtures("quick_collections"),
+]
 
 GPT, GPT_DATED = "gpt-4o-mini", "gpt-4o-mini-2024-07-18"
 CLAUDE, CLAUDE_DATED = "claude-sonnet-4-5", "claude-sonnet-4-5-20250929"
@@ -44,15 +47,6 @@ class Sync:
     vendors: Vendors
     gpt: Any
     claude: Any
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """Takes what other tests and the client libraries have loaded out of the garbage collector's sight."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
