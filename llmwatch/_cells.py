@@ -50,6 +50,11 @@ class Cells:
             totals[key] = totals.get(key, 0) + amount  # type: ignore[operator]
         return key
 
+    def put(self, metric: Metric, key: Key, value: Amount) -> None:
+        """Puts a gauge's value in the place of the one before."""
+        totals = self._totals[metric.name]
+        totals[key if key in totals else self._admit(metric, key, totals)] = value
+
     def park(self, metric: Metric, key: Key, value: float) -> None:
         """Keeps a histogram's value until `take` asks for it."""
         _, values = self._values.setdefault(metric.name, (metric, {}))
@@ -94,8 +99,9 @@ class Cells:
     def adopt(self, earlier: Cells, rekey: Callable[[Metric, Key], Key], metrics: Iterator[Metric]) -> None:
         """Moves everything over from the cells of an earlier configuration."""
         for metric in metrics:
+            take = self.put if metric.kind == "gauge" else self.add
             for key, amount in earlier._totals.pop(metric.name, {}).items():
-                self.add(metric, rekey(metric, key), amount)
+                take(metric, rekey(metric, key), amount)
         for metric, key, value in earlier.take(earlier.parked):
             self.park(metric, rekey(metric, key), value)
         self.folded += earlier.folded

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmwatch import metrics
 from llmwatch._call import CallRecord
 from llmwatch._cells import Cells, Key
 from llmwatch._conventions import Subject, conventions
-from llmwatch.attribution import Unusable
-from llmwatch.cardinality import OTHER, Budgets
+from llmwatch._label_sets import LabelSets
+from llmwatch.cardinality import Budgets
 from llmwatch.errors import ErrorKind
-from llmwatch.metrics import CALL_LABELS, Metric
+from llmwatch.metrics import Metric
 from llmwatch.pricing import Cost, PriceBook, Unpriced
 from llmwatch.usage import Usage
 
@@ -32,6 +32,18 @@ class Ticket:
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = labels
         self.key: Key = ()
+
+
+class Measured(NamedTuple):
+    """What happened beside the calls themselves: amounts of some metrics, and the labels that they have in common.
+
+    Attributes:
+        labels: Label values by the metrics' own names of them; what a metric does not name is left out of it.
+        amounts: What is added to counters (0 shows them), given to histograms, and put in the place of gauges.
+    """
+
+    labels: Mapping[str, str]
+    amounts: tuple[tuple[Metric, int | float], ...]
 
 
 class Ledger:
@@ -54,27 +66,32 @@ class Ledger:
         book: PriceBook | None,
     ) -> None:
         self.metrics = metrics.enabled(semconv)
-        self.cells = Cells(budgets.series, self._over_the_limit)
+        self._label_sets = LabelSets(shield, budgets, declared, lambda: self.cells.full, self._overflowed)
+        self.label_names = self._label_sets.names_of
+        self.cells = Cells(budgets.series, self._label_sets.folded)
+        self._enabled = frozenset(self.metrics)
+        self._write: dict[metrics.Kind, Callable[[Metric, Key, int | float], object]] = {
+            "counter": self.cells.add,
+            "updown": self.cells.add,
+            "gauge": self.cells.put,
+            "histogram": self.cells.park,
+        }
         self._shield = shield
         self._budgets = budgets
-        self._declared = declared
-        self._names = CALL_LABELS + declared
-        self._known = frozenset(self._names)
         self._book = book
         self._conventions = conventions(self.metrics)
-        self._admitted: dict[Key, Key] = {}
         self._unpriced: deque[tuple[CallRecord, Mapping[str, str]]] = deque()
         self._announced: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
-    def label_names(self, metric: Metric) -> tuple[str, ...]:
-        """A metric's labels, those that the application declares included."""
-        return metric.labels + self._declared if metric.call else metric.labels
+    @property
+    def folds(self) -> int:
+        """How often a whole label set was folded, because there was no room for its series."""
+        return self.cells.folded + self._label_sets.folds
 
     def open(self, ticket: Ticket) -> None:
         """A call has begun."""
         labels = ticket.labels
-        names = metrics.ACTIVE_REQUESTS.labels
-        key = tuple([self._budgets.of(name).admit(labels.get(name, "")) for name in names])
+        key = self._label_sets.of(metrics.ACTIVE_REQUESTS, labels, counting=False)
         ticket.key = self.cells.add(metrics.ACTIVE_REQUESTS, key, 1)
         if labels.get("model"):
             self._admit(labels)
@@ -98,12 +115,19 @@ class Ledger:
         subject = self._subject(record, call)
         for convention in self._conventions:
             for metric, key, amount in convention(record, subject):
-                add = self.cells.park if metric.kind == "histogram" else self.cells.add
-                add(metric, key, amount)
+                self._write[metric.kind](metric, key, amount)
+
+    def measure(self, measured: Measured) -> None:
+        """Something happened beside the calls themselves."""
+        for metric, amount in measured.amounts:
+            if metric not in self._enabled:
+                continue
+            self._write[metric.kind](metric, self._label_sets.of(metric, measured.labels), amount)
 
     def adopt(self, earlier: Ledger) -> None:
         """Takes over all that an earlier ledger has, under the labels of this one."""
         self._budgets.inherit(earlier._budgets)
+        self._label_sets.folds += earlier._label_sets.folds
 
         def rekey(metric: Metric, key: Key) -> Key:
             values = dict(zip(earlier.label_names(metric), key, strict=True))
@@ -179,6 +203,9 @@ class Ledger:
             if cost.savings:
                 self.cells.add(metrics.CACHE_SAVINGS, (*call, *extra), cost.savings)
 
+    def _overflowed(self, label: str) -> None:
+        self.cells.add(metrics.LABEL_OVERFLOW, (label,), 1)
+
     def _subject(self, record: CallRecord, call: Key) -> Subject:
         _, provider, model, operation, _ = call
         requested = self._budgets.of("model").admit(record.labels.get("model", ""))
@@ -187,20 +214,11 @@ class Ledger:
         return Subject(operation, provider, requested, model if answered else "", error)
 
     def _admit(self, labels: Mapping[str, str], *, counting: bool = False) -> tuple[Key, Key]:
-        """A call's label set, bounded label by label and as a whole, and what the application declares behind it."""
-        stated = tuple([labels.get(name, "") for name in self._names])
-        key = self._admitted.get(stated)
-        if not labels.keys() <= self._known:
-            self._report_undeclared(labels)
-        if key is None:
-            key = tuple(self._bound(name, value, counting) for name, value in zip(self._names, stated, strict=True))
-            if self.cells.full and key not in self._admitted:
-                self.cells.folded += 1
-                key = _folded(self._names, key)
-            if key not in self._admitted:
-                self._admitted[key] = key
-                self._show_at_zero(key[: len(CALL_LABELS)], key[len(CALL_LABELS) :])
-        return key[: len(CALL_LABELS)], key[len(CALL_LABELS) :]
+        """A call's label set, bounded, and what the application declares behind it; a new one begins at 0."""
+        call, extra, new = self._label_sets.of_call(labels, counting=counting)
+        if new:
+            self._show_at_zero(call, extra)
+        return call, extra
 
     def _show_at_zero(self, call: Key, extra: Key) -> None:
         """What alerts divide or take the increase of begins at 0, so that its first increase can be seen."""
@@ -210,34 +228,6 @@ class Ledger:
             self.cells.add(metrics.ERRORS, (*call, kind.value, *extra), 0)
         for direction in metrics.DIRECTIONS:
             self.cells.add(metrics.TOKENS, (*call, direction, "text", *extra), 0)
-
-    def _report_undeclared(self, labels: Mapping[str, str]) -> None:
-        for name in labels:
-            if name not in self._known:
-                self._shield.warn_once("labels", f"label {name!r} is left out: declare it in configure(labels=...)")
-
-    def _bound(self, label: str, value: str, counting: bool) -> str:
-        if isinstance(value, Unusable):
-            self._shield.warn_once("labels", f"label {label!r} is left out: {value.why}")
-        admitted = self._budgets.of(label).admit(value)
-        if counting and admitted == OTHER != value:
-            self.cells.add(metrics.LABEL_OVERFLOW, (label,), 1)
-        return admitted
-
-    def _over_the_limit(self, metric: Metric, key: Key) -> Key:
-        return _folded(self.label_names(metric), key)
-
-
-# Labels whose values llmwatch itself chooses, or nearly so: they keep their values in a folded label set.
-_CLOSED = frozenset(
-    "provider operation status direction kind cost_source error_type reason where label version price_table "
-    "gen_ai.provider.name gen_ai.operation.name gen_ai.token.type gen_ai.token.modality error.type".split()
-)
-
-
-def _folded(names: Key, key: Key) -> Key:
-    """The label set that all share whose own there is no room for."""
-    return tuple(value if name in _CLOSED else OTHER for name, value in zip(names, key, strict=True))
 
 
 def _completed(record: CallRecord) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from llmwatch import metrics
 from llmwatch._call import CallRecord
 from llmwatch._cells import Amount, Key
-from llmwatch._ledger import Ledger, Ticket
+from llmwatch._ledger import Ledger, Measured, Ticket
 from llmwatch._version import __version__
 from llmwatch.cardinality import Budgets
 from llmwatch.metrics import Metric
@@ -41,7 +41,7 @@ class Announcement:
     labels: Mapping[str, str]
 
 
-Inbox = deque[CallRecord | Ticket | Announcement]
+Inbox = deque[CallRecord | Ticket | Measured | Announcement]
 
 
 class Outlet(Protocol):
@@ -103,6 +103,12 @@ class Recorder:
         if len(self._parked) > _RELIEF_ABOVE:
             self._relieve()
 
+    def measured(self, labels: Mapping[str, str], *amounts: tuple[Metric, int | float]) -> None:
+        """Something happened beside the calls themselves: see `Measured`. Never waits."""
+        self._parked.append(Measured(labels, amounts))
+        if len(self._parked) > _RELIEF_ABOVE:
+            self._relieve()
+
     def announce(self, labels: Mapping[str, str]) -> None:
         """Shows at 0 the series of calls that are going to be made, so that their first increase can be seen."""
         self._parked.append(Announcement(labels))
@@ -129,8 +135,8 @@ class Recorder:
             return _FACTS[metric](self)
         with self._lock:
             totals = self.cells.totals(metric)
-            if metric is metrics.LABEL_OVERFLOW and self.cells.folded:
-                totals.append((("series",), self.cells.folded))
+            if metric is metrics.LABEL_OVERFLOW and self._ledger.folds:
+                totals.append((("series",), self._ledger.folds))
         return totals
 
     def adopt(self, earlier: Recorder) -> None:
@@ -193,6 +199,8 @@ class Recorder:
                     self._ledger.enter(entry)
                 elif isinstance(entry, Ticket):
                     self._ledger.open(entry)
+                elif isinstance(entry, Measured):
+                    self._ledger.measure(entry)
                 else:
                     self._ledger.announce(entry.labels)
             except Exception as error:

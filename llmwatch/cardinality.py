@@ -16,6 +16,7 @@ DEFAULT_LIMITS: Mapping[str, int] = {
     "model": 100,
     "operation": 20,
     "agent": 100,
+    "tool": 100,
     SERIES: 10_000,
 }
 DEFAULT_LIMIT = 50

@@ -51,13 +51,12 @@ class Row:
     unit: str | None
     prometheus: str
     labels: tuple[str, ...]
-    later: bool = False
 
 
 OUTCOME = ("provider", "model", "outcome")
 RATE_LIMIT = ("provider", "account", "model", "resource")
 
-# Section 3 of the design page; `later` is what other parts of the library are going to add.
+# Section 3 of the design page, and the histograms of a run.
 OURS: dict[str, Row] = {
     "ai_requests": Row("counter", "{request}", "ai_requests_total", (*CALL, "status")),
     "ai_request_duration": Row(
@@ -70,18 +69,20 @@ OURS: dict[str, Row] = {
     "ai_cache_savings_dollars": Row("counter", "{USD}", "ai_cache_savings_dollars_total", CALL),
     "ai_time_to_first_chunk": Row("histogram", "s", "ai_time_to_first_chunk_seconds", STREAM),
     "ai_time_per_output_chunk": Row("histogram", "s", "ai_time_per_output_chunk_seconds", STREAM),
-    "ai_attempts": Row("counter", "{attempt}", "ai_attempts_total", OUTCOME, later=True),
-    "ai_attempt_duration": Row("histogram", "s", "ai_attempt_duration_seconds", OUTCOME, later=True),
-    "ai_retry_wait": Row("counter", "s", "ai_retry_wait_seconds_total", STREAM, later=True),
-    "ai_rate_limit_remaining": Row("gauge", "{unit}", "ai_rate_limit_remaining", RATE_LIMIT, later=True),
-    "ai_rate_limit_limit": Row("gauge", "{unit}", "ai_rate_limit_limit", RATE_LIMIT, later=True),
+    "ai_attempts": Row("counter", "{attempt}", "ai_attempts_total", OUTCOME),
+    "ai_attempt_duration": Row("histogram", "s", "ai_attempt_duration_seconds", OUTCOME),
+    "ai_retry_wait": Row("counter", "s", "ai_retry_wait_seconds_total", STREAM),
+    "ai_rate_limit_remaining": Row("gauge", "{unit}", "ai_rate_limit_remaining", RATE_LIMIT),
+    "ai_rate_limit_limit": Row("gauge", "{unit}", "ai_rate_limit_limit", RATE_LIMIT),
     "ai_finish_reasons": Row("counter", "{choice}", "ai_finish_reasons_total", (*STREAM, "reason")),
-    "ai_tool_calls": Row("counter", None, "ai_tool_calls_total", ("agent", "tool", "status"), later=True),
-    "ai_tool_duration": Row("histogram", "s", "ai_tool_duration_seconds", ("agent", "tool", "status"), later=True),
-    "ai_agent_runs": Row("counter", None, "ai_agent_runs_total", ("agent", "status"), later=True),
-    "ai_agent_duration": Row("histogram", "s", "ai_agent_duration_seconds", ("agent", "status"), later=True),
+    "ai_tool_calls": Row("counter", None, "ai_tool_calls_total", ("agent", "tool", "status")),
+    "ai_tool_duration": Row("histogram", "s", "ai_tool_duration_seconds", ("agent", "tool", "status")),
+    "ai_agent_runs": Row("counter", None, "ai_agent_runs_total", ("agent", "status")),
+    "ai_agent_duration": Row("histogram", "s", "ai_agent_duration_seconds", ("agent", "status")),
+    "ai_agent_run_requests": Row("histogram", "{request}", "ai_agent_run_requests", ("agent", "status")),
+    "ai_agent_run_tokens": Row("histogram", "{token}", "ai_agent_run_tokens", ("agent", "status")),
     "ai_guard_decisions": Row(
-        "counter", "{decision}", "ai_guard_decisions_total", ("feature", "guard", "stage", "decision"), later=True
+        "counter", "{decision}", "ai_guard_decisions_total", ("feature", "guard", "stage", "decision")
     ),
     "ai_usage_missing": Row("counter", None, "ai_usage_missing_total", ("provider", "model", "reason")),
     "ai_unpriced_requests": Row("counter", None, "ai_unpriced_requests_total", ("provider", "model", "reason")),
@@ -89,6 +90,10 @@ OURS: dict[str, Row] = {
     "llmwatch_label_overflow": Row("counter", None, "llmwatch_label_overflow_total", ("label",)),
     "llmwatch_build_info": Row("gauge", None, "llmwatch_build_info", ("version", "price_table")),
     "ai_price_table_age": Row("gauge", "s", "ai_price_table_age_seconds", ()),
+}
+# What happens beside the calls themselves: attempts and limits, agents, tools and guards.
+BESIDE_CALLS = {
+    name for name in OURS if name.startswith(("ai_attempt", "ai_retry", "ai_rate", "ai_tool", "ai_agent", "ai_guard"))
 }
 DECLARABLE = {
     "ai_requests",
@@ -152,7 +157,25 @@ LATEST: dict[str, Row] = {
         "histogram", "{token}", f"{_INFERENCE}_operation_output_tokens", FAILING
     ),
 }
-ALL = OURS | LEGACY | LATEST
+# What the convention has for agents and tools since 2026-10, recorded beside either generation.
+AGENTS: dict[str, Row] = {
+    "gen_ai.invoke_agent.duration": Row(
+        "histogram", "s", "gen_ai_invoke_agent_duration_seconds", ("gen_ai.agent.name", "error.type")
+    ),
+    "gen_ai.invoke_agent.inference_calls": Row(
+        "histogram", "{inference_call}", "gen_ai_invoke_agent_inference_calls", ("gen_ai.agent.name",)
+    ),
+    "gen_ai.invoke_agent.tool_calls": Row(
+        "histogram", "{tool_call}", "gen_ai_invoke_agent_tool_calls", ("gen_ai.agent.name",)
+    ),
+    "gen_ai.execute_tool.duration": Row(
+        "histogram",
+        "s",
+        "gen_ai_execute_tool_duration_seconds",
+        ("gen_ai.tool.name", "gen_ai.agent.name", "error.type"),
+    ),
+}
+ALL = OURS | LEGACY | LATEST | AGENTS
 PROMETHEUS = {row.prometheus: name for name, row in ALL.items()}
 
 # An answer of OpenAI: 60 input tokens of text and 40 from the cache, 15 output tokens of text and 5 of reasoning.

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import get_args
 
 import pytest
-from recording import ALL, CONVENTION_SECONDS, CONVENTION_TOKENS, DECLARABLE, LATEST, LEGACY, OURS
+from recording import AGENTS, ALL, CONVENTION_SECONDS, CONVENTION_TOKENS, DECLARABLE, LATEST, LEGACY, OURS
 
 from llmwatch import metrics
 from llmwatch.metrics import CATALOGUE, Metric
@@ -24,7 +24,7 @@ def test_no_metric_is_declared_twice() -> None:
 
 
 def test_every_metric_that_is_promised_is_in_the_catalogue() -> None:
-    promised = {name for name, row in ALL.items() if not row.later}
+    promised = set(ALL)
 
     assert promised - {metric.name for metric in CATALOGUE} == set()
 
@@ -58,7 +58,7 @@ def test_names_and_units_are_what_opentelemetry_and_prometheus_allow(metric: Met
     assert re.fullmatch(r"[a-zA-Z][-a-zA-Z0-9_./]{0,254}", metric.name)
     assert metric.name == metric.name.lower()
     assert len(metric.unit) <= 63
-    assert re.fullmatch(r"s|\{[A-Za-z]+\}", metric.unit), "any other unit becomes part of the name in Prometheus"
+    assert re.fullmatch(r"s|\{[A-Za-z_]+\}", metric.unit), "any other unit becomes part of the name in Prometheus"
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", label) for label in metric.prometheus_labels)
     assert len(set(metric.prometheus_labels)) == len(metric.labels)
 
@@ -85,16 +85,32 @@ def test_the_buckets_of_a_request_go_from_10_milliseconds_to_600_seconds() -> No
 
 
 def test_the_convention_prescribes_its_buckets() -> None:
-    theirs = [metric for metric in CATALOGUE if metric.kind == "histogram" and metric.name not in OURS]
+    theirs = [metric for metric in CATALOGUE if metric.kind == "histogram" and metric.name in LEGACY | LATEST]
 
     assert len(theirs) == 9
     assert {metric.buckets for metric in theirs if metric.unit == "{token}"} == {CONVENTION_TOKENS}
     assert {metric.buckets for metric in theirs if metric.unit == "s"} == {CONVENTION_SECONDS}
 
 
+def test_the_convention_prescribes_its_buckets_for_agents_and_tools() -> None:
+    buckets = {metric.name: metric.buckets for metric in CATALOGUE if metric.name in AGENTS}
+
+    assert buckets == {
+        "gen_ai.invoke_agent.duration": tuple(0.1 * 2**power for power in range(13)),
+        "gen_ai.invoke_agent.inference_calls": (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0),
+        "gen_ai.invoke_agent.tool_calls": (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0),
+        "gen_ai.execute_tool.duration": CONVENTION_SECONDS,
+    }
+
+
 @pytest.mark.parametrize(
     ("semconv", "convention"),
-    [("legacy", set(LEGACY)), ("latest", set(LATEST)), ("both", {*LEGACY, *LATEST}), ("none", set())],
+    [
+        ("legacy", {*LEGACY, *AGENTS}),
+        ("latest", {*LATEST, *AGENTS}),
+        ("both", {*LEGACY, *LATEST, *AGENTS}),
+        ("none", set()),
+    ],
 )
 def test_the_convention_switch_chooses_between_the_two_generations(
     semconv: metrics.Semconv, convention: set[str]
@@ -102,7 +118,7 @@ def test_the_convention_switch_chooses_between_the_two_generations(
     chosen = {metric.name for metric in metrics.enabled(semconv)}
 
     assert {name for name in chosen if name.startswith("gen_ai.")} == convention
-    assert {name for name in OURS if not OURS[name].later} <= chosen
+    assert set(OURS) <= chosen
 
 
 def test_the_switch_has_four_positions() -> None:

@@ -1,0 +1,138 @@
+"""The catalogue: every metric's name, kind, unit, labels and buckets, declared once."""
+
+from __future__ import annotations
+
+from llmwatch.metrics import _convention, _own
+from llmwatch.metrics._convention import (
+    CACHE_READ_TOKENS,
+    CACHE_WRITE_TOKENS,
+    EXECUTE_TOOL_DURATION,
+    INFERENCE_CHUNK,
+    INFERENCE_DURATION,
+    INFERENCE_FIRST_CHUNK,
+    INPUT_TOKENS,
+    INPUT_TOKENS_PER_CALL,
+    INVOKE_AGENT_CALLS,
+    INVOKE_AGENT_DURATION,
+    INVOKE_AGENT_TOOLS,
+    OPERATION_CHUNK,
+    OPERATION_DURATION,
+    OPERATION_FIRST_CHUNK,
+    OUTPUT_TOKENS,
+    OUTPUT_TOKENS_PER_CALL,
+    REASONING_TOKENS,
+    TOKEN_USAGE,
+)
+from llmwatch.metrics._metric import (
+    CALL_LABELS,
+    DIRECTIONS,
+    STATUSES,
+    Kind,
+    Metric,
+    Semconv,
+    Set,
+)
+from llmwatch.metrics._own import (
+    ACTIVE_REQUESTS,
+    AGENT_DURATION,
+    AGENT_RUN_REQUESTS,
+    AGENT_RUN_TOKENS,
+    AGENT_RUNS,
+    ATTEMPT_DURATION,
+    ATTEMPTS,
+    BUILD_INFO,
+    CACHE_SAVINGS,
+    COST,
+    ERRORS,
+    FINISH_REASONS,
+    GUARD_DECISIONS,
+    INTERNAL_ERRORS,
+    LABEL_OVERFLOW,
+    PRICE_TABLE_AGE,
+    RATE_LIMIT_LIMIT,
+    RATE_LIMIT_REMAINING,
+    REQUEST_DURATION,
+    REQUESTS,
+    RETRY_WAIT,
+    TIME_PER_OUTPUT_CHUNK,
+    TIME_TO_FIRST_CHUNK,
+    TOKENS,
+    TOOL_CALLS,
+    TOOL_DURATION,
+    UNPRICED_REQUESTS,
+    USAGE_MISSING,
+)
+
+__all__ = [
+    "ACTIVE_REQUESTS",
+    "AGENT_DURATION",
+    "AGENT_RUNS",
+    "AGENT_RUN_REQUESTS",
+    "AGENT_RUN_TOKENS",
+    "ATTEMPTS",
+    "ATTEMPT_DURATION",
+    "BUILD_INFO",
+    "CACHE_READ_TOKENS",
+    "CACHE_SAVINGS",
+    "CACHE_WRITE_TOKENS",
+    "CALL_LABELS",
+    "CATALOGUE",
+    "COST",
+    "DIRECTIONS",
+    "ERRORS",
+    "EXECUTE_TOOL_DURATION",
+    "FINISH_REASONS",
+    "GUARD_DECISIONS",
+    "INFERENCE_CHUNK",
+    "INFERENCE_DURATION",
+    "INFERENCE_FIRST_CHUNK",
+    "INPUT_TOKENS",
+    "INPUT_TOKENS_PER_CALL",
+    "INTERNAL_ERRORS",
+    "INVOKE_AGENT_CALLS",
+    "INVOKE_AGENT_DURATION",
+    "INVOKE_AGENT_TOOLS",
+    "LABEL_OVERFLOW",
+    "OPERATION_CHUNK",
+    "OPERATION_DURATION",
+    "OPERATION_FIRST_CHUNK",
+    "OUTPUT_TOKENS",
+    "OUTPUT_TOKENS_PER_CALL",
+    "PRICE_TABLE_AGE",
+    "RATE_LIMIT_LIMIT",
+    "RATE_LIMIT_REMAINING",
+    "REASONING_TOKENS",
+    "REQUESTS",
+    "REQUEST_DURATION",
+    "RETRY_WAIT",
+    "STATUSES",
+    "TIME_PER_OUTPUT_CHUNK",
+    "TIME_TO_FIRST_CHUNK",
+    "TOKENS",
+    "TOKEN_USAGE",
+    "TOOL_CALLS",
+    "TOOL_DURATION",
+    "UNPRICED_REQUESTS",
+    "USAGE_MISSING",
+    "Kind",
+    "Metric",
+    "Semconv",
+    "Set",
+    "enabled",
+]
+
+CATALOGUE: tuple[Metric, ...] = tuple(
+    value for module in (_own, _convention) for value in vars(module).values() if isinstance(value, Metric)
+)
+"""All metrics, in the order in which they stand in their modules: ours first."""
+
+
+def enabled(semconv: Semconv) -> tuple[Metric, ...]:
+    """The metrics that a choice of convention records: ours always, and its own."""
+    sets = {
+        "legacy": {"legacy", "agents"},
+        "latest": {"latest", "agents"},
+        "both": {"legacy", "latest", "agents"},
+        "none": set(),
+    }[semconv]
+    return tuple(metric for metric in CATALOGUE if metric.set == "ai" or metric.set in sets)
