@@ -316,7 +316,7 @@ class Endless:
 def test_clients_that_stop_reading_or_leave_harm_nobody_and_print_nothing(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmwatch.exposition._QuietHandler.timeout", 0.3)
+    monkeypatch.setattr("llmwatch.exposition._server._QuietHandler.timeout", 0.3)
     endpoint = Endpoint(Endless(), "127.0.0.1", 0)  # type: ignore[arg-type]
     with closing(endpoint), ExitStack() as clients:
         connections = [

@@ -1,0 +1,7 @@
+"""Exposition: the page that Prometheus scrapes, over HTTP of its own or inside an application's."""
+
+from llmwatch.exposition._apps import asgi_app, wsgi_app
+from llmwatch.exposition._page import Page
+from llmwatch.exposition._server import Endpoint, serve
+
+__all__ = ["Endpoint", "Page", "asgi_app", "serve", "wsgi_app"]
