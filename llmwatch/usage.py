@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from operator import attrgetter, index
-from typing import SupportsIndex
+from operator import index
+from typing import NamedTuple, SupportsIndex
 
 __all__ = ["INPUT_KINDS", "OUTPUT_KINDS", "Count", "Usage"]
 
@@ -15,8 +14,25 @@ INPUT_KINDS = ("text", "cache_read", "cache_write", "audio", "image")
 OUTPUT_KINDS = ("text", "reasoning", "audio", "image")
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class _Counts(NamedTuple):
+    """The counts of a `Usage`, whatever they are: a tuple, because one is made at the end of every call."""
+
+    input_tokens: Count = None
+    output_tokens: Count = None
+    cache_read_tokens: Count = None
+    cache_write_tokens: Count = None
+    cache_write_1h_tokens: Count = None
+    reasoning_tokens: Count = None
+    audio_input_tokens: Count = None
+    audio_output_tokens: Count = None
+    image_input_tokens: Count = None
+    image_output_tokens: Count = None
+    audio_cache_read_tokens: Count = None
+    image_cache_read_tokens: Count = None
+    anomalies: tuple[str, ...] = ()
+
+
+class Usage(_Counts):
     """What one call consumed, in tokens.
 
     Totals include their parts, as in the OpenTelemetry GenAI convention (`gen_ai.usage.*`): `input_tokens` contains
@@ -44,32 +60,53 @@ class Usage:
         anomalies: Names of the counts that were corrected; not part of the value's identity.
     """
 
-    input_tokens: Count = None
-    output_tokens: Count = None
-    cache_read_tokens: Count = None
-    cache_write_tokens: Count = None
-    cache_write_1h_tokens: Count = None
-    reasoning_tokens: Count = None
-    audio_input_tokens: Count = None
-    audio_output_tokens: Count = None
-    image_input_tokens: Count = None
-    image_output_tokens: Count = None
-    audio_cache_read_tokens: Count = None
-    image_cache_read_tokens: Count = None
-    anomalies: tuple[str, ...] = field(default=(), compare=False)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        counts = _read_counts(self)
-        for position, value in enumerate(counts):
-            if value is not None and (type(value) is not int or not 0 <= value <= _LARGEST):
-                self._correct(_COUNTS[position], _whole(value))
-        if any(counts[2:]):
-            self._fit_parts()
+    def __new__(  # noqa: D102 - the class says it
+        cls,
+        input_tokens: Count = None,
+        output_tokens: Count = None,
+        cache_read_tokens: Count = None,
+        cache_write_tokens: Count = None,
+        cache_write_1h_tokens: Count = None,
+        reasoning_tokens: Count = None,
+        audio_input_tokens: Count = None,
+        audio_output_tokens: Count = None,
+        image_input_tokens: Count = None,
+        image_output_tokens: Count = None,
+        audio_cache_read_tokens: Count = None,
+        image_cache_read_tokens: Count = None,
+        anomalies: tuple[str, ...] = (),
+    ) -> Usage:
+        counts = (
+            input_tokens,
+            output_tokens,
+            cache_read_tokens,
+            cache_write_tokens,
+            cache_write_1h_tokens,
+            reasoning_tokens,
+            audio_input_tokens,
+            audio_output_tokens,
+            image_input_tokens,
+            image_output_tokens,
+            audio_cache_read_tokens,
+            image_cache_read_tokens,
+        )
+        return tuple.__new__(cls, (*counts, anomalies) if _fits(counts) else _corrected(counts, anomalies))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Usage) and self[:-1] == other[:-1]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:-1])
 
     def __add__(self, other: object) -> Usage:
         if not isinstance(other, Usage):
             return NotImplemented
-        counts = {name: _sum(getattr(self, name), getattr(other, name)) for name in _COUNTS}
+        counts: dict[str, Count] = {name: _sum(getattr(self, name), getattr(other, name)) for name in _NAMES}
         return Usage(**counts, anomalies=self.anomalies + other.anomalies)
 
     def __radd__(self, other: object) -> Usage:
@@ -117,49 +154,68 @@ class Usage:
             ("image", self.image_output_tokens or 0),
         )
 
-    def _fit_parts(self) -> None:
-        self._fit(self.cache_read_tokens, "audio_cache_read_tokens", "image_cache_read_tokens")
-        self._fit(self.audio_input_tokens or 0, "audio_cache_read_tokens")
-        self._fit(self.image_input_tokens or 0, "image_cache_read_tokens")
-        self._fit(self.cache_write_tokens, "cache_write_1h_tokens")
-        self._fit(self.input_tokens, "cache_read_tokens", "cache_write_tokens")
-        self._fit_modalities()
-        self._fit(self.output_tokens, "reasoning_tokens", "audio_output_tokens", "image_output_tokens")
 
-    def _fit_modalities(self) -> None:
-        if self.input_tokens is None:
-            return
-        room = self.input_tokens - (self.cache_read_tokens or 0) - (self.cache_write_tokens or 0)
-        for name, cached in _MODALITIES:
-            value = getattr(self, name)
-            if value is not None:
-                shared = getattr(self, cached) or 0
-                if value - shared > room:
-                    self._correct(name, room + shared)
-                room -= getattr(self, name) - shared
-
-    def _fit(self, total: Count, *names: str) -> None:
-        if total is None:
-            return
-        for name in names:
-            value = getattr(self, name)
-            if value is not None and value > total:
-                self._correct(name, total)
-            total -= getattr(self, name) or 0
-
-    def _correct(self, name: str, value: Count) -> None:
-        if value != getattr(self, name):
-            object.__setattr__(self, "anomalies", (*self.anomalies, name))
-        object.__setattr__(self, name, value)
-
-
-_COUNTS = tuple(f.name for f in fields(Usage) if f.name != "anomalies")
-_read_counts = attrgetter(*_COUNTS)
+_NAMES = _Counts._fields[:-1]
 _MODALITIES = (
     ("audio_input_tokens", "audio_cache_read_tokens"),
     ("image_input_tokens", "image_cache_read_tokens"),
 )
 _LARGEST = 2**53  # beyond it a count is no longer exact in any exporter
+
+
+def _fits(counts: tuple[Count, ...]) -> bool:
+    """Whether nothing has to be corrected: a quick look at what nearly every usage is."""
+    for count in counts:
+        if count is not None and (type(count) is not int or not 0 <= count <= _LARGEST):
+            return False
+    inputs, outputs, *parts = counts
+    if not any(parts):
+        return True
+    read, written, hour, reasoning, audio, audio_out, image, image_out, audio_read, image_read = [
+        count or 0 for count in parts
+    ]
+    return (
+        audio_read <= audio
+        and image_read <= image
+        and (counts[2] is None or audio_read + image_read <= read)
+        and (counts[3] is None or hour <= written)
+        and (inputs is None or read + written + audio - audio_read + image - image_read <= inputs)
+        and (outputs is None or reasoning + audio_out + image_out <= outputs)
+    )
+
+
+def _corrected(counts: tuple[Count, ...], anomalies: tuple[str, ...]) -> tuple[Count | tuple[str, ...], ...]:
+    """The counts made whole numbers and cut to what their totals leave room for, and which of them were not so."""
+    known = dict(zip(_NAMES, counts, strict=True))
+    corrections = [*anomalies]
+
+    def correct(name: str, value: Count) -> None:
+        if value != known[name]:
+            corrections.append(name)
+        known[name] = value
+
+    def fit(total: Count, *names: str) -> None:
+        if total is None:
+            return
+        for name in names:
+            correct(name, None if (value := known[name]) is None else min(value, total))
+            total -= known[name] or 0
+
+    for name, value in known.items():
+        correct(name, _whole(value))
+    fit(known["cache_read_tokens"], "audio_cache_read_tokens", "image_cache_read_tokens")
+    fit(known["audio_input_tokens"] or 0, "audio_cache_read_tokens")
+    fit(known["image_input_tokens"] or 0, "image_cache_read_tokens")
+    fit(known["cache_write_tokens"], "cache_write_1h_tokens")
+    fit(known["input_tokens"], "cache_read_tokens", "cache_write_tokens")
+    if known["input_tokens"] is not None:
+        room = known["input_tokens"] - (known["cache_read_tokens"] or 0) - (known["cache_write_tokens"] or 0)
+        for name, cached in _MODALITIES:
+            shared = known[cached] or 0
+            fit(room + shared, name)
+            room -= (known[name] or shared) - shared
+    fit(known["output_tokens"], "reasoning_tokens", "audio_output_tokens", "image_output_tokens")
+    return *known.values(), tuple(corrections)
 
 
 def _whole(value: object) -> Count:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from llmwatch.errors import ErrorKind, classify_body
@@ -47,7 +46,7 @@ class _Assembly:
     def reading(self) -> Reading | None:
         if not self._error:
             return self._shape.read(self._whole) if self._whole else None
-        return replace(self._shape.read(self._whole), error=failure(self._error))
+        return self._shape.read(self._whole)._replace(error=failure(self._error))
 
 
 class Sum:
@@ -129,7 +128,7 @@ def _by(shape: Shape | None, found: Reading | None) -> Reading | None:
     """The reading with the shape's vendor, unless the shape is OpenAI's, which others speak who may be stated."""
     if shape is None or shape.provider == "openai" or found is None or found.provider is not None:
         return found
-    return replace(found, provider=shape.provider)
+    return found._replace(provider=shape.provider)
 
 
 def _added(earlier: Usage | None, later: Usage | None) -> Usage | None:

@@ -114,9 +114,12 @@ def everything(source: Any) -> Mapping[str, Any]:
     """The fields that the source holds, those included that a pydantic model was given without declaring them."""
     if type(source) is dict:
         return source
-    values = fields_of(source)
-    extra = None if source is None else getattr(source, "__pydantic_extra__", None)
-    return {**values, **extra} if isinstance(extra, dict) and extra else values
+    try:
+        extra = source.__pydantic_extra__
+    except AttributeError:
+        return fields_of(source)
+    values = source.__dict__ if isinstance(extra, dict) else fields_of(source)
+    return {**values, **extra} if extra and values is not extra else values
 
 
 _FEW = 1_000  # no vendor numbers more finish reasons than that

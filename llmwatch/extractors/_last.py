@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmwatch.errors import classify_body
@@ -43,5 +42,5 @@ class Last:
         found = self._shape.read(self._last)
         if self._counted is not None and self._counted is not self._last:
             counted = self._shape.read(self._counted)
-            found = replace(found, usage=counted.usage, cost=counted.cost)
-        return found if error is None or found.error is not None else replace(found, error=error)
+            found = found._replace(usage=counted.usage, cost=counted.cost)
+        return found if error is None or found.error is not None else found._replace(error=error)

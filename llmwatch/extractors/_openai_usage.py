@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from llmwatch.errors import ErrorKind, classify_body
@@ -71,20 +72,22 @@ def read_error(source: Any) -> ErrorKind | None:
     """The kind of an error that stands in a response or in one of its choices, in place of an HTTP error."""
     error = get(source, "error")
     for choice in items(source, "choices"):
-        error = error or get(choice, "error")
+        error = error or everything(choice).get("error")
     return classify_body(None, {"error": error}) if error else None
 
 
 def reading_of(response: Any, stated: Any, /, **own: Any) -> Reading:
     """What all dialects say alike, with usage as `stated`; `own` are the fields that a shape states in its own way."""
-    alike: dict[str, Any] = {
-        "model": text(response, "model"),
-        "usage": read_usage(stated, response),
-        "service_tier": text(response, "service_tier") or text(stated, "service_tier"),
-        "cost": read_cost(stated, response),
-        "error": read_error(response),
-    }
-    return Reading(**{**alike, **own})
+    return Reading(
+        own.get("provider"),
+        text(response, "model"),
+        own["usage"] if "usage" in own else read_usage(stated, response),
+        own.get("finish_reasons", ()),
+        own.get("operation"),
+        text(response, "service_tier") or text(stated, "service_tier"),
+        read_cost(stated, response),
+        own["error"] if "error" in own else read_error(response),
+    )
 
 
 _TOTALS = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens")
@@ -141,6 +144,7 @@ _UNTOTALLED = (
     ("google/", ("market_cost", "generationId"), ("reasoning_tokens",)),  # Vercel's gateway before Gemini
     ("deep-research", ("citation_tokens",), ("citation_tokens", "reasoning_tokens")),  # Perplexity
 )
+_RANK = itemgetter(0)
 _TOTAL_COST, _USD, _TICKS = ("cost", "total_cost"), ("cost", "usd"), ("cost_in_usd_ticks",)
 _COSTS = frozenset({"cost", "cost_in_usd_ticks"})
 _LARGEST_AMOUNT = 10**18
@@ -148,21 +152,28 @@ _LARGEST_AMOUNT = 10**18
 
 def _stated(usage: Any) -> dict[str, Any]:
     """The counts that an object states, under our names: one walk over what is there."""
-    found: dict[str, tuple[int, Any]] = {}
-    _walk(usage, _USAGE, found)
-    return {name: value for name, (_, value) in found.items()}
+    found: dict[str, Any] = {}
+    spare: list[tuple[int, str, Any]] = []
+    _walk(everything(usage), _USAGE, found, spare)
+    for _, name, value in sorted(spare, key=_RANK):
+        found.setdefault(name, value)
+    return found
 
 
-def _walk(source: Any, spots: Mapping[str, Any], found: dict[str, tuple[int, Any]]) -> None:
-    for field, value in everything(source).items():
+def _walk(
+    fields: Mapping[str, Any], spots: Mapping[str, Any], found: dict[str, Any], spare: list[tuple[int, str, Any]]
+) -> None:
+    for field, value in fields.items():
         if value is None or (spot := spots.get(field)) is None:
             continue
         if type(spot) is dict:
-            _walk(value, spot, found)
-        elif number(value) is not None:
+            _walk(everything(value), spot, found, spare)
+        elif type(value) is int or number(value) is not None:
             name, rank = spot
-            if name not in found or rank < found[name][0]:
-                found[name] = (rank, value)
+            if rank:
+                spare.append((rank, name, value))
+            else:
+                found.setdefault(name, value)
 
 
 def _outside(usage: Any, total: Any, stated: dict[str, Any], response: Any) -> tuple[str, ...]:
@@ -178,10 +189,9 @@ def _outside(usage: Any, total: Any, stated: dict[str, Any], response: Any) -> t
             return ("reasoning_tokens",)
         return ()
     if "reasoning_tokens" in stated or "citation_tokens" in stated:
+        model = _model(response)
         for fragment, marks, names in _UNTOTALLED:
-            if fragment in _model(response) and any(
-                get(place, mark) is not None for mark in marks for place in (usage, response)
-            ):
+            if fragment in model and any(get(place, mark) is not None for mark in marks for place in (usage, response)):
                 return names
     return ()
 

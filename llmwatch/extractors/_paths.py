@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from llmwatch.extractors._fields import count, text
 from llmwatch.extractors._reading import Reading
 from llmwatch.usage import Usage
 
-_COUNTS = frozenset(field.name for field in fields(Usage)) - {"anomalies"}
+_COUNTS = frozenset(Usage._fields) - {"anomalies"}
 _TEXTS = frozenset({"provider", "model", "service_tier", "finish_reason"})
 
 

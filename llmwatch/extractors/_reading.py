@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from llmwatch.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a response, or a whole stream, says about the call that it answers.
 
     Attributes:

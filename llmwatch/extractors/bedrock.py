@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from llmwatch.errors import ErrorKind
@@ -100,7 +99,7 @@ class _Chunks:
     def reading(self) -> Reading:
         found = self._relay.reading() or Reading()
         usage = found.usage or _read_usage(self._metrics)
-        return replace(found, provider="aws.bedrock", usage=usage, error=found.error or self._error)
+        return found._replace(provider="aws.bedrock", usage=usage, error=found.error or self._error)
 
 
 def held_stream(response: Any) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from llmwatch.extractors._assembled import Relay, Sum, relayed
@@ -206,8 +205,7 @@ def _raw(event: Any) -> Any:
 def _of_litellm(found: Reading, response: Any) -> Reading:
     hidden = getattr(response, "_hidden_params", None)  # a private attribute of a pydantic model
     cost = read_cost({"cost": get(hidden, "response_cost")})
-    return replace(
-        found,
+    return found._replace(
         provider=provider_id(text(hidden, "custom_llm_provider")) or found.provider,
         cost=found.cost if cost is None else cost,
     )
@@ -244,7 +242,7 @@ def _of_pydantic_ai(usage: Any) -> Usage | None:
     found = Usage(**counts)
     if not found.is_known or (count(usage, "unmeasured_requests") and not hasattr(usage, "tool_calls")):
         return None
-    return replace(found, input_tokens=found.input_tokens or 0, output_tokens=found.output_tokens or 0)
+    return Usage(found.input_tokens or 0, found.output_tokens or 0, *found[2:])
 
 
 _PYDANTIC_AI = {

@@ -28,14 +28,16 @@ class ChatCompletions:
         return "choices" in fields or "choices" in fields_of(_wrapped(fields))
 
     def read(self, response: Any) -> Reading:
+        fields = everything(response)
+        response = fields or response  # looked into only once
         usage = get(response, "usage") or get(get(response, "x_groq"), "usage")
-        reasons = (text(choice, "finish_reason") for choice in items(response, "choices"))
+        reasons = [text(choice, "finish_reason") for choice in items(response, "choices")]
         return reading_of(
             response,
             usage,
-            provider=next((name for mark, name in _MARKS.items() if get(response, mark)), None),
-            finish_reasons=tuple(reason for reason in reasons if reason),
-            operation=_OPERATIONS.get(text(response, "object") or ""),
+            provider=next((_MARKS[mark] for mark in _MARKS.keys() & fields.keys() if fields[mark]), None),
+            finish_reasons=tuple([reason for reason in reasons if reason]),
+            operation="text_completion" if get(response, "object") == "text_completion" else None,
         )
 
     def accumulator(self) -> Accumulator:
@@ -64,7 +66,6 @@ class Embeddings:
 
 
 _MARKS = {"x_groq": "groq", "venice_parameters": "venice"}  # fields that name their provider beyond doubt
-_OPERATIONS = {"text_completion": "text_completion"}
 _KEPT = ("model", "object", "service_tier", "x_groq", "cost", "error", "generationId", "venice_parameters")
 
 
