@@ -98,6 +98,12 @@ def test_a_multiplier_takes_the_contracts_discount_off_the_table(contract: Price
     assert (found.total, found.source) == (Decimal("0.0035") * Decimal("0.85"), "override")
 
 
+def test_a_multiplier_with_all_the_digits_of_a_float_is_exact() -> None:
+    usage = Usage(input_tokens=1, cache_read_tokens=1, output_tokens=0)
+    third = charge(book({"provider": "openai", "multiplier": 1 / 3}), usage, "openai", "gpt-4o-mini")
+    assert third.total == Decimal("0.000000075") * Decimal("0.3333333333333333")
+
+
 def test_a_multiplier_follows_the_tables_tiers_batches_and_long_contexts() -> None:
     half = book({"provider": "*", "multiplier": "0.5"})
     batch = charge(half, USAGE, "openai", "gpt-5", service_tier="batch")
@@ -322,6 +328,7 @@ MISTAKES = {
         FILE.replace("input = 1\n", 'input = "cheap"\n'), 25, 5, "per_million.input", "decimal",
     ),
     "a rate that is true": (FILE.replace("input = 1\n", "input = true\n"), 25, 5, "per_million.input", "no numbers"),
+    "a rate beyond all money": (FILE.replace("input = 1\n", "input = 1e99\n"), 25, 5, "per_million.input", "less than"),
     "a rate that is not finite": (FILE.replace("input = 1\n", "input = inf\n"), 25, 5, "per_million.input", "finite"),
     "free that is false": (FILE.replace("free = true", "free = false"), 19, 4, "free", "True"),
     "no calls at once": (FILE.replace("parallel = 2", "parallel = 0"), 15, 3, "parallel", "greater than or equal to 1"),

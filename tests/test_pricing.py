@@ -10,7 +10,6 @@ import random
 import subprocess
 import sys
 import threading
-from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
 from typing import Any
@@ -19,7 +18,9 @@ import genai_prices
 import pytest
 from genai_prices import data_snapshot
 from genai_prices.data import providers as genai_providers
+from support import REPOSITORY
 
+import llmwatch
 from llmwatch.pricing import Cost, Price, PriceBook, Unpriced, cost, default_book, render
 from llmwatch.usage import Usage
 
@@ -41,7 +42,7 @@ def reason(usage: Usage | None, provider: str | None, model: str | None, **rest:
 
 # --- the vendors' price pages --------------------------------------------------------------------------------------
 
-# 100,000 tokens of one kind and nothing else; the field of Usage that has them, beside the total.
+# 100,000 tokens of one kind and nothing else (200,000 of a long one), by the fields of Usage that have them.
 _KINDS = {
     "input": {"input_tokens": 100_000, "output_tokens": 0},
     "cache_read": {"input_tokens": 100_000, "cache_read_tokens": 100_000, "output_tokens": 0},
@@ -55,76 +56,119 @@ _KINDS = {
     "audio": {"input_tokens": 100_000, "audio_input_tokens": 100_000, "output_tokens": 0},
     "output": {"input_tokens": 0, "output_tokens": 100_000},
     "reasoning": {"input_tokens": 0, "output_tokens": 100_000, "reasoning_tokens": 100_000},
+    "long": {"input_tokens": 200_000, "output_tokens": 0},
 }
 
-# US dollars per million tokens, as the vendors' own price pages give them (openai.com/api/pricing,
-# platform.claude.com/docs/en/about-claude/pricing, ai.google.dev/gemini-api/docs/pricing, docs.x.ai/docs/models,
-# groq.com/pricing, cohere.com/pricing), written by hand and not looked up in any table.
-PUBLISHED: list[tuple[str, str, str | None, dict[str, str]]] = [
-    ("openai", "gpt-4o-2024-08-06", None, {"input": "2.50", "cache_read": "1.25", "output": "10"}),
-    ("openai", "gpt-4o-2024-08-06", "batch", {"input": "1.25", "output": "5"}),
-    ("openai", "gpt-4o-mini", None, {"input": "0.15", "cache_read": "0.075", "output": "0.60"}),
-    ("openai", "gpt-4.1-2025-04-14", None, {"input": "2", "cache_read": "0.50", "output": "8"}),
-    ("openai", "gpt-4.1-2025-04-14", "priority", {"input": "3.50", "cache_read": "0.875", "output": "14"}),
-    ("openai", "gpt-4.1-mini", None, {"input": "0.40", "cache_read": "0.10", "output": "1.60"}),
-    ("openai", "gpt-4.1-nano", None, {"input": "0.10", "cache_read": "0.025", "output": "0.40"}),
-    ("openai", "gpt-5", None, {"input": "1.25", "cache_read": "0.125", "output": "10", "reasoning": "10"}),
-    ("openai", "gpt-5", "flex", {"input": "0.625", "cache_read": "0.0625", "output": "5"}),
-    ("openai", "gpt-5", "priority", {"input": "2.50", "cache_read": "0.25", "output": "20"}),
-    ("openai", "gpt-5", "batch", {"input": "0.625", "output": "5"}),
-    ("openai", "gpt-5-mini", None, {"input": "0.25", "cache_read": "0.025", "output": "2"}),
-    ("openai", "gpt-5-nano", None, {"input": "0.05", "cache_read": "0.005", "output": "0.40"}),
-    ("openai", "o3-2025-04-16", None, {"input": "2", "cache_read": "0.50", "output": "8", "reasoning": "8"}),
-    ("openai", "o4-mini", None, {"input": "1.10", "cache_read": "0.275", "output": "4.40"}),
-    ("openai", "o1", None, {"input": "15", "cache_read": "7.50", "output": "60"}),
-    ("openai", "text-embedding-3-small", None, {"input": "0.02"}),
+# The vendors' price pages, and where their figures were compared on 2026-11-23: stored copies of the pages (P), where
+# there were any, litellm 1.109.1's `model_prices_and_context_window.json` (L), which names the same pages as the source
+# of its entries, and simonw/llm-prices of 2026-08-05 (S).
+OPENAI = "developers.openai.com/api/docs/pricing (L, S)"
+CLAUDE = "platform.claude.com/docs/en/about-claude/pricing (P, L, S)"
+CLAUDE_BATCH = "docs.anthropic.com/en/docs/build-with-claude/batch-processing: half of everything (P, L)"
+CLAUDE_FAST = "platform.claude.com/docs/en/build-with-claude/fast-mode: Opus 5 at twice the rates (L)"
+GEMINI = "ai.google.dev/gemini-api/docs/pricing (L, S)"
+XAI = "docs.x.ai/docs/models (S)"
+GROQ = "groq.com/pricing (three projects that read it in 2026)"
+COHERE = "cohere.com/pricing (L)"
+MISTRAL = "docs.mistral.ai/models/model-cards/mistral-medium-3-5-26-04 (L)"
+
+# US dollars per million tokens, written by hand: source, provider, model, service tier, rates.
+PUBLISHED: list[tuple[str, str, str, str | None, dict[str, str]]] = [
+    (OPENAI, "openai", "gpt-4o-2024-08-06", None, {"input": "2.50", "cache_read": "1.25", "output": "10"}),
+    (OPENAI, "openai", "gpt-4o-2024-08-06", "batch", {"input": "1.25", "output": "5"}),
+    (OPENAI, "openai", "gpt-4o-mini", None, {"input": "0.15", "cache_read": "0.075", "output": "0.60"}),
+    (OPENAI, "openai", "gpt-4.1-2025-04-14", None, {"input": "2", "cache_read": "0.50", "output": "8"}),
+    (OPENAI, "openai", "gpt-4.1-2025-04-14", "priority", {"input": "3.50", "cache_read": "0.875", "output": "14"}),
+    (OPENAI, "openai", "gpt-4.1-mini", None, {"input": "0.40", "cache_read": "0.10", "output": "1.60"}),
+    (OPENAI, "openai", "gpt-4.1-nano", None, {"input": "0.10", "cache_read": "0.025", "output": "0.40"}),
+    (OPENAI, "openai", "gpt-5", None, {"input": "1.25", "cache_read": "0.125", "output": "10", "reasoning": "10"}),
+    (OPENAI, "openai", "gpt-5", "flex", {"input": "0.625", "cache_read": "0.0625", "output": "5"}),
+    (OPENAI, "openai", "gpt-5", "priority", {"input": "2.50", "cache_read": "0.25", "output": "20"}),
+    (OPENAI, "openai", "gpt-5", "batch", {"input": "0.625", "output": "5"}),
+    (OPENAI, "openai", "gpt-5-mini", None, {"input": "0.25", "cache_read": "0.025", "output": "2"}),
+    (OPENAI, "openai", "gpt-5-nano", None, {"input": "0.05", "cache_read": "0.005", "output": "0.40"}),
+    (OPENAI, "openai", "gpt-5.4", None, {"input": "2.50", "cache_read": "0.25", "output": "15"}),
+    (OPENAI, "openai", "gpt-5.4", "batch", {"input": "1.25", "cache_read": "0.13", "output": "7.50"}),
+    (OPENAI, "openai", "o3-2025-04-16", None, {"input": "2", "cache_read": "0.50", "output": "8", "reasoning": "8"}),
+    (OPENAI, "openai", "o3-2025-04-16", "flex", {"input": "1", "cache_read": "0.25", "output": "4"}),
+    (OPENAI, "openai", "o4-mini", None, {"input": "1.10", "cache_read": "0.275", "output": "4.40"}),
+    (OPENAI, "openai", "o1", None, {"input": "15", "cache_read": "7.50", "output": "60"}),
+    (OPENAI, "openai", "text-embedding-3-small", None, {"input": "0.02"}),
     (
+        CLAUDE,
         "anthropic",
         "claude-sonnet-4-5-20250929",
         None,
         {"input": "3", "cache_read": "0.30", "cache_write": "3.75", "cache_write_1h": "6", "output": "15"},
     ),
-    ("anthropic", "claude-sonnet-4-5-20250929", "batch", {"input": "1.50", "cache_read": "0.15", "output": "7.50"}),
     (
+        CLAUDE_BATCH,
+        "anthropic",
+        "claude-sonnet-4-5-20250929",
+        "batch",
+        {"input": "1.50", "cache_read": "0.15", "cache_write": "1.875", "cache_write_1h": "3", "output": "7.50"},
+    ),
+    (
+        CLAUDE,
         "anthropic",
         "claude-haiku-4-5",
         None,
         {"input": "1", "cache_read": "0.10", "cache_write": "1.25", "cache_write_1h": "2", "output": "5"},
     ),
+    (CLAUDE_BATCH, "anthropic", "claude-haiku-4-5", "batch", {"input": "0.50", "output": "2.50"}),
     (
+        CLAUDE,
         "anthropic",
         "claude-opus-4-5",
         None,
         {"input": "5", "cache_read": "0.50", "cache_write": "6.25", "cache_write_1h": "10", "output": "25"},
     ),
     (
+        CLAUDE_FAST,
+        "anthropic",
+        "claude-opus-5",
+        "fast",
+        {"input": "10", "cache_read": "1", "cache_write": "12.50", "cache_write_1h": "20", "output": "50"},
+    ),
+    (
+        CLAUDE,
         "anthropic",
         "claude-opus-4-1-20250805",
         None,
         {"input": "15", "cache_read": "1.50", "cache_write": "18.75", "cache_write_1h": "30", "output": "75"},
     ),
     (
+        CLAUDE,
         "anthropic",
         "claude-3-5-haiku-20241022",
         None,
         {"input": "0.80", "cache_read": "0.08", "cache_write": "1", "cache_write_1h": "1.60", "output": "4"},
     ),
-    ("gcp.gemini", "gemini-2.5-pro", None, {"input": "1.25", "cache_read": "0.125", "output": "10", "reasoning": "10"}),
-    ("gcp.gemini", "gemini-2.5-pro", "batch", {"input": "0.625", "output": "5"}),
     (
+        GEMINI,
+        "gcp.gemini",
+        "gemini-2.5-pro",
+        None,
+        {"input": "1.25", "cache_read": "0.125", "output": "10", "reasoning": "10"},
+    ),
+    (GEMINI, "gcp.gemini", "gemini-2.5-pro", "batch", {"input": "0.625", "cache_read": "0.125", "output": "5"}),
+    (
+        GEMINI,
         "gcp.gemini",
         "gemini-2.5-flash",
         None,
         {"input": "0.30", "audio": "1", "cache_read": "0.03", "output": "2.50", "reasoning": "2.50"},
     ),
-    ("gcp.gemini", "gemini-2.5-flash-lite", None, {"input": "0.10", "audio": "0.30", "output": "0.40"}),
-    ("x_ai", "grok-4-0709", None, {"input": "3", "cache_read": "0.75", "output": "15"}),
-    ("groq", "llama-3.3-70b-versatile", None, {"input": "0.59", "output": "0.79"}),
-    ("cohere", "command-r-plus-08-2024", None, {"input": "2.50", "output": "10"}),
+    (GEMINI, "gcp.gemini", "gemini-2.5-flash", "batch", {"input": "0.15", "audio": "0.50", "output": "1.25"}),
+    (GEMINI, "gcp.gemini", "gemini-2.5-flash-lite", None, {"input": "0.10", "audio": "0.30", "output": "0.40"}),
+    (XAI, "x_ai", "grok-4-0709", None, {"input": "3", "cache_read": "0.75", "output": "15"}),
+    (GROQ, "groq", "llama-3.3-70b-versatile", None, {"input": "0.59", "output": "0.79"}),
+    (COHERE, "cohere", "command-r-plus-08-2024", None, {"input": "2.50", "output": "10"}),
+    (MISTRAL, "mistral_ai", "mistral-medium-latest", None, {"input": "1.50", "cache_read": "0.15", "output": "7.50"}),
 ]
 _ROWS = [
     pytest.param(provider, model, tier, kind, rate, id=f"{model}-{tier or 'standard'}-{kind}")
-    for provider, model, tier, rates in PUBLISHED
+    for _, provider, model, tier, rates in PUBLISHED
     for kind, rate in rates.items()
 ]
 
@@ -139,19 +183,32 @@ def test_a_kind_of_tokens_costs_what_the_vendor_publishes(
 
 
 def test_the_hand_written_table_covers_twenty_models() -> None:
-    assert len({model for _, model, _, _ in PUBLISHED}) >= 20
+    assert len({model for _, _, model, _, _ in PUBLISHED}) >= 20
 
 
 # Where the vendor's page and genai-prices 0.2.3 disagree: the call, the vendor's price, and genai-prices' price, in US
 # dollars per million tokens. We charge what genai-prices says; an override corrects it.
 DISAGREEMENTS: list[tuple[str, str, str, str | None, datetime, str, str, str]] = [
-    # DeepSeek cut its prices with V3.2 on 2025-09-29 and ended the cheaper hours on 2025-09-05.
+    # DeepSeek has had one price for both since V3.2 (2025-09-29), and no cheaper hours since 2025-09-05:
+    # api-docs.deepseek.com/quick_start/pricing (L).
+    ("deepseek-chat", "deepseek", "deepseek-chat", None, AT, "input", "0.28", "0.27"),
+    ("deepseek-chat", "deepseek", "deepseek-chat", None, AT, "cache_read", "0.028", "0.07"),
     ("deepseek-chat", "deepseek", "deepseek-chat", None, AT, "output", "0.42", "1.1"),
-    # `-latest` has been Large 3 since December 2025.
+    ("deepseek-reasoner", "deepseek", "deepseek-reasoner", None, AT, "output", "0.42", "2.19"),
+    # `-latest` has been Large 3 since December 2025: docs.mistral.ai/models/mistral-large-3-25-12 (L).
     ("mistral-large", "mistral_ai", "mistral-large-latest", None, AT, "input", "0.5", "2"),
     ("mistral-large", "mistral_ai", "mistral-large-latest", None, AT, "output", "1.5", "6"),
     # Audio has a rate of its own; the table only has that of text, so ours is marked as an estimate.
     ("gpt-4o-audio", "openai", "gpt-4o-audio-preview", None, AT, "audio", "40", "2.5"),
+    # Above 128,000 tokens xAI charges twice as much (S); the table has one price. `_KINDS` are 100,000, hence `long`.
+    ("grok-4", "x_ai", "grok-4-0709", None, AT, "long", "6", "3"),
+    # Google has had flex and priority for these since 2026 (L); the table has them for two other models only, so its
+    # list price stands in, marked as an estimate.
+    ("gemini flex", "gcp.gemini", "gemini-2.5-pro", "flex", AT, "input", "0.625", "1.25"),
+    ("gemini priority", "gcp.gemini", "gemini-2.5-pro", "priority", AT, "output", "18", "10"),
+    ("gemini flash flex", "gcp.gemini", "gemini-2.5-flash", "flex", AT, "output", "1.25", "2.5"),
+    # Fast Opus 4.6 cost six times as much (P) before it was taken back; the table begins with Opus 4.8.
+    ("opus fast", "anthropic", "claude-opus-4-6", "fast", AT, "input", "30", "5"),
     # OpenAI has halved batches since 2024; the table's batch prices begin on 2026-10-14.
     ("gpt-4o batch", "openai", "gpt-4o", "batch", datetime(2025, 10, 1, tzinfo=UTC), "input", "1.25", "2.5"),
 ]
@@ -164,9 +221,11 @@ DISAGREEMENTS: list[tuple[str, str, str, str | None, datetime, str, str, str]] =
 def test_where_vendor_and_table_disagree_the_table_is_charged(
     provider: str, model: str, tier: str | None, at: datetime, kind: str, vendors: str, tables: str
 ) -> None:
-    found = priced(Usage(**_KINDS[kind]), provider, model, service_tier=tier, at=at)
-    assert found.total == Decimal(tables) / 10
-    assert found.total != Decimal(vendors) / 10
+    tokens = _KINDS[kind]
+    found = priced(Usage(**tokens), provider, model, service_tier=tier, at=at)
+    millions = Decimal(tokens["input_tokens"] + tokens["output_tokens"]) / 1_000_000
+    assert found.total == Decimal(tables) * millions
+    assert found.total != Decimal(vendors) * millions
 
 
 def test_perplexity_is_charged_the_fee_of_its_large_search_context() -> None:
@@ -187,9 +246,17 @@ def test_perplexity_is_charged_the_fee_of_its_large_search_context() -> None:
         ("gcp.gemini", "gemini-2.5-pro", None, 200_000, "0.26"),
         ("gcp.gemini", "gemini-2.5-pro", None, 200_001, "0.5150025"),
         ("gcp.gemini", "gemini-2.5-pro", "batch", 300_000, "0.3825"),
-        # $3 and $15 up to 200,000 tokens; $6 and $22.50 above.
+        # $3 and $15 up to 200,000 tokens; $6 and $22.50 above (docs.anthropic.com, as long as it had 1M tokens; S).
         ("anthropic", "claude-sonnet-4-5", None, 200_000, "0.615"),
         ("anthropic", "claude-sonnet-4-5", None, 300_000, "1.8225"),
+        ("anthropic", "claude-sonnet-4-5", "batch", 300_000, "0.91125"),
+        # $0.10 and $0.50 up to 100,000 tokens; $0.50 and $2.50 above (platform.claude.com; L).
+        ("anthropic", "claude-haiku-5-5", None, 100_000, "0.0105"),
+        ("anthropic", "claude-haiku-5-5", None, 100_001, "0.0525005"),
+        # $2.50 and $15 up to 272,000 tokens; $5 and $22.50 above (developers.openai.com; L).
+        ("openai", "gpt-5.4", None, 272_000, "0.695"),
+        ("openai", "gpt-5.4", None, 300_000, "1.5225"),
+        ("openai", "gpt-5.4", "flex", 300_000, "0.76125"),
     ],
 )
 def test_a_long_context_costs_its_own_rates_for_all_tokens(
@@ -203,6 +270,15 @@ def test_what_is_cached_counts_towards_the_long_context() -> None:
     usage = Usage(input_tokens=300_000, cache_read_tokens=299_000, output_tokens=0)
     found = priced(usage, "gcp.gemini", "gemini-2.5-pro")
     assert found.total == Decimal("0.0025") + Decimal("0.07475")  # $2.50 and $0.25 a million
+
+
+def test_a_long_context_has_its_own_rates_for_what_is_cached() -> None:
+    usage = Usage(input_tokens=300_000, cache_read_tokens=100_000, cache_write_tokens=200_000, output_tokens=0)
+    found = priced(usage, "anthropic", "claude-sonnet-4-5")
+    assert found.parts == {  # twice $0.30 and twice $3.75
+        ("input", "cache_read"): Decimal("0.06"),
+        ("input", "cache_write"): Decimal("1.5"),
+    }
 
 
 def test_a_mixed_call_is_split_by_what_was_paid_for() -> None:
@@ -490,7 +566,7 @@ def test_savings_of_a_reported_cost_are_those_at_the_listed_rates() -> None:
     assert found.savings == Decimal("0.00125")
 
 
-@pytest.mark.parametrize("nonsense", [Decimal("NaN"), Decimal("Infinity"), Decimal("-0.1")])
+@pytest.mark.parametrize("nonsense", [Decimal("NaN"), Decimal("Infinity"), Decimal("-0.1"), Decimal("1e999999")])
 def test_a_reported_cost_that_is_no_amount_of_money_is_passed_over(nonsense: Decimal) -> None:
     assert priced(_USAGE, "openai", "gpt-4o", reported=nonsense).source == "table"
 
@@ -640,7 +716,7 @@ def test_parts_add_up_exactly_for_the_largest_usage() -> None:
 
 def test_a_cost_is_a_value() -> None:
     found = priced(_USAGE, "openai", "gpt-4o")
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         found.total = Decimal(1)  # type: ignore[misc]
     assert not hasattr(found, "__dict__")
     assert pickle.loads(pickle.dumps(found)) == copy.deepcopy(found) == found
@@ -706,6 +782,16 @@ found = book.cost(Usage(input_tokens=1, output_tokens=1), provider="openai", mod
 print(found, book.ready, book.age_seconds())
 """
     assert _in_a_new_process(code) == "Unpriced(reason='unknown_model') True None"
+
+
+def test_the_benchmark_of_pricing_runs() -> None:
+    script = REPOSITORY / "tests" / "benchmarks" / "pricing.py"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    run = subprocess.run(
+        [sys.executable, script, "--rounds", "1"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert run.returncode == 0, run.stderr
+    assert [line for line in run.stdout.splitlines() if line.startswith("PriceBook.cost")]
 
 
 def test_many_threads_price_alike() -> None:
@@ -775,6 +861,7 @@ def test_the_tables_version_and_age_are_known() -> None:
 def test_a_price_is_explained() -> None:
     price = BOOK.explain("gemini-2.5-pro", "gcp.gemini", AT)
     assert price is not None
+    assert isinstance(price, llmwatch.Price)
     assert (price.source, price.free, price.estimated) == ("table", False, False)
     assert price.rates == {"input": Decimal("1.25"), "cache_read": Decimal("0.125"), "output": Decimal(10)}
     (tier,) = price.tiers

@@ -8,62 +8,71 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from llmwatch.pricing._card import EXACT, ZERO, Card
+from llmwatch.pricing._card import Card
+from llmwatch.pricing._money import LARGEST, whole
 from llmwatch.pricing._names import LONGEST_NAME, meanings
 from llmwatch.pricing._override_file import load_overrides
 from llmwatch.pricing._rules import Overrides, Rule
-from llmwatch.pricing._table import DAY, TABLE, Entry, table_version
+from llmwatch.pricing._table import DAY, TABLE, Entry, Listed, table_version
+from llmwatch.pricing._tariffs import Fixed, Hourly, Tariff
 from llmwatch.pricing._values import Cost, Price, Unpriced
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from llmwatch.usage import Usage
 
 _REMEMBERED = 4096
-_PICODOLLAR = Decimal("1e-12")
-_HOUR = Decimal(3600)
+_REPORTED = (("request", "reported"),)
+Listing = tuple[int, Price, Card | None]  # from which second of the day on, the price, and its card if it has one
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A price that was found for a call, ready to be charged."""
+    """A price that was found for a call, and the way to charge it.
 
-    price: Price
-    card: Card | None = None
+    Attributes:
+        since: Seconds after midnight UTC from which it holds.
+        price: The price, for people; `None` where nobody has one.
+        tariff: The same, for calls.
+    """
 
-    def cost(self, usage: Usage | None, duration: float | None) -> Cost | Unpriced:
-        """What the call costs at this price."""
-        price = self.price
-        if self.card is not None:
-            if usage is None:
-                return Unpriced("missing_usage")
-            cost = self.card.cost(usage, price.source, estimated=price.estimated)
-            return Unpriced(cost) if isinstance(cost, str) else cost
-        if price.free:
-            return Cost(ZERO, {}, price.source)
-        if price.per_hour is None:
-            return Unpriced("missing_rate")
-        if duration is None or not 0 <= duration < float("inf"):
-            return Unpriced("missing_usage")
-        hours = EXACT.divide(Decimal(duration), _HOUR)
-        total = EXACT.multiply(price.per_hour, hours).quantize(_PICODOLLAR, context=EXACT)
-        return Cost(total, {("request", "time"): total}, price.source, estimated=True)
+    since: int
+    price: Price | None
+    tariff: Tariff
 
 
-@dataclass(frozen=True, slots=True)
 class Day:
-    """What holds on one day: one quote, or several by the time of day."""
+    """What holds on one day: one quote, or several by the time of day.
 
-    since: tuple[int, ...]
-    quotes: tuple[Quote, ...]
+    Args:
+        quotes: By rising `since`, the first one from midnight on.
 
-    def at(self, second: int) -> Quote:
+    Attributes:
+        only: The quote that holds all day, if one does.
+    """
+
+    __slots__ = ("_quotes", "only")
+
+    def __init__(self, quotes: Iterable[Quote]) -> None:
+        self._quotes = tuple(quotes)
+        self.only = self._quotes[0] if len(self._quotes) == 1 else None
+
+    def at(self, second: float) -> Quote:
         """The quote at a second after midnight UTC."""
-        return self.quotes[0] if len(self.quotes) == 1 else self.quotes[bisect_right(self.since, second) - 1]
+        return self._quotes[bisect_right(self._quotes, second, key=_since) - 1]
+
+
+class UnnamedError(Exception):
+    """No name that a price could be looked up by; raised, because what is raised is not remembered."""
+
+    def __init__(self, unpriced: Unpriced) -> None:
+        super().__init__(unpriced.reason)
+        self.unpriced = unpriced
 
 
 class PriceBook:
@@ -112,7 +121,7 @@ class PriceBook:
         *,
         provider: str | None,
         model: str | None,
-        at: datetime | None = None,
+        at: datetime | float | None = None,
         service_tier: str | None = None,
         reported: Decimal | None = None,
         duration: float | None = None,
@@ -123,89 +132,93 @@ class PriceBook:
             usage: Its tokens; `None` when unknown.
             provider: Its provider, as OpenTelemetry, genai-prices or a gateway writes it.
             model: The model that answered, or the deployment.
-            at: When it began; now, if not given. Without a time zone it is UTC.
+            at: When it began, as a datetime (in UTC, without a time zone) or in seconds since 1970; now, if not given.
             service_tier: The tier that served it, as the response names it (`batch`, `flex`, `priority`, …).
             reported: What the provider says that it costs, in US dollars; it stands.
             duration: Seconds that it took, for models that are priced by the hour.
         """
-        day, second = divmod(time.time() if at is None else _timestamp(at), DAY)
-        if reported is not None and reported.is_finite() and reported >= 0:
-            savings = self._savings(usage, (provider, model, service_tier, int(day), int(second)))
-            return Cost(reported, {("request", "reported"): reported}, "provider", savings)
-        if not model or model.isspace():
-            return Unpriced("no_model")
-        if len(model) > LONGEST_NAME or len(provider or "") + len(service_tier or "") > LONGEST_NAME:
-            return _UNKNOWN
-        found = self._quotes(provider, model, service_tier, int(day))
-        return found.at(int(second)).cost(usage, duration) if isinstance(found, Day) else found
+        moment = time.time() if at is None else _timestamp(at) if isinstance(at, datetime) else at
+        try:
+            second = moment % DAY
+            day = self._quotes(provider, model, service_tier, moment - second)
+            found = (day.only or day.at(second)).tariff.cost(usage, duration)
+        except UnnamedError as error:
+            found = error.unpriced
+        return found if reported is None else _reported(reported, found)
 
     def explain(
         self, model: str, provider: str | None = None, at: datetime | None = None, *, service_tier: str | None = None
     ) -> Price | None:
         """The price that would be used, and why that one; `None` when nobody has one."""
-        day, second = divmod(time.time() if at is None else _timestamp(at), DAY)
-        found = self._quotes(provider, model, service_tier, int(day))
-        return found.at(int(second)).price if isinstance(found, Day) else None
+        moment = time.time() if at is None else _timestamp(at)
+        second = moment % DAY
+        try:
+            return self._quotes(provider, model, service_tier, moment - second).at(second).price
+        except UnnamedError:
+            return None
 
-    def _savings(self, usage: Usage | None, call: tuple[str | None, str | None, str | None, int, int]) -> Decimal:
-        """What the cache saved at the listed rates, for a call whose provider only says what it cost."""
-        provider, model, service_tier, day, second = call
-        if usage is None or not usage.cache_read_tokens or not model or len(model) > LONGEST_NAME:
-            return ZERO
-        found = self._quotes(provider, model, service_tier, day)
-        cost = found.at(second).cost(usage, None) if isinstance(found, Day) else found
-        return cost.savings if isinstance(cost, Cost) else ZERO
-
-    def _resolve(self, provider: str | None, model: str, service_tier: str | None, day: int) -> Day | Unpriced:
+    def _resolve(self, provider: str | None, model: str | None, service_tier: str | None, midnight: float) -> Day:
+        if not model or model.isspace():
+            raise UnnamedError(Unpriced("no_model"))
+        if len(model) > LONGEST_NAME or len(provider or "") + len(service_tier or "") > LONGEST_NAME:
+            raise UnnamedError(_UNKNOWN)
+        day = int(midnight // DAY)
         rule = self.overrides.find(provider, model, service_tier, day)
         if rule is None:
-            return _from_table(provider, model, service_tier, day) or _UNKNOWN
+            return _day(_listed(provider, model, service_tier, day))
         if rule.multiplier is None:
-            return Day((0,), (_of_rule(rule),))
-        table = _from_table(provider, rule.like or model, service_tier, day)
-        if table is None and rule.like is not None:
-            table = _from_table(None, rule.like, service_tier, day)
-        if table is None:
-            return _UNKNOWN
-        return Day(table.since, tuple(_times(rule, rule.multiplier, quote) for quote in table.quotes))
+            return _day([(0, _price_of(rule), rule.card)])
+        found = _listed(provider, rule.like or model, service_tier, day)
+        if not found and rule.like is not None:
+            found = _listed(None, rule.like, service_tier, day)
+        return _day([_times(rule, rule.multiplier, listed) for listed in found])
 
 
 _UNKNOWN = Unpriced("unknown_model")
+_NOBODYS = Day([Quote(0, None, Fixed(_UNKNOWN))])
+_since = attrgetter("since")
 
 
-def _from_table(provider: str | None, model: str, service_tier: str | None, day: int) -> Day | None:
+def _reported(dollars: Decimal, listed: Cost | Unpriced) -> Cost | Unpriced:
+    """What the provider reports, and what its cache saved at the listed rates; nonsense is passed over."""
+    if not (dollars.is_finite() and 0 <= dollars <= LARGEST):
+        return listed
+    saved = listed.saved if isinstance(listed, Cost) else 0
+    return Cost(_REPORTED, (whole(dollars),), saved, "provider", estimated=False)
+
+
+def _listed(provider: str | None, model: str, service_tier: str | None, day: int) -> list[Listing]:
+    """What the table lists for a day under the likeliest meaning of the names; nothing, when it has none of them."""
     for named, form in meanings(provider, model):
         entry = TABLE.find(named, form)
         if entry is not None:
-            since, quotes = zip(*_quotes(entry, service_tier, day), strict=True)
-            return Day(since, quotes)
-    return None
+            listed = TABLE.listed(entry, service_tier, day)
+            return [(each.since, _price(entry, each, service_tier), each.card) for each in listed]
+    return []
 
 
-def _quotes(entry: Entry, service_tier: str | None, day: int) -> Iterator[tuple[int, Quote]]:
+def _price(entry: Entry, listed: Listed, service_tier: str | None) -> Price:
     why = f"genai-prices {table_version()} lists it under {entry.provider.id} as {entry.model.id}"
     if entry.borrowed:
         why += ", at the price of the provider that the model is from"
-    for listed in TABLE.listed(entry, service_tier, day):
-        reasons = [why]
-        if listed.assumed:
-            reasons.append(f"it has no price for the service tier {service_tier!r}: the list price stands in")
-        if listed.card is None:
-            reasons.append("it is named as free" if entry.is_free else "but without a rate for tokens")
-        price = Price(
-            provider=entry.provider.id,
-            model=entry.model.id,
-            source="table",
-            why="; ".join(reasons),
-            free=listed.card is None and entry.is_free,
-            estimated=listed.assumed,
-            unmeasured=listed.unmeasured,
-        )
-        yield listed.since, Quote(_with_rates(price, listed.card), listed.card)
+    reasons = [why]
+    if listed.assumed:
+        reasons.append(f"it has no price for the service tier {service_tier!r}: the list price stands in")
+    if listed.card is None:
+        reasons.append("it is named as free" if entry.is_free else "but without a rate for tokens")
+    return Price(
+        provider=entry.provider.id,
+        model=entry.model.id,
+        source="table",
+        why="; ".join(reasons),
+        free=listed.card is None and entry.is_free,
+        estimated=listed.assumed,
+        unmeasured=listed.unmeasured,
+    )
 
 
-def _of_rule(rule: Rule) -> Quote:
-    price = Price(
+def _price_of(rule: Rule) -> Price:
+    return Price(
         provider=str(rule.providers),
         model=str(rule.models),
         source="override",
@@ -214,13 +227,12 @@ def _of_rule(rule: Rule) -> Quote:
         free=rule.card is None and rule.per_hour is None,
         estimated=rule.per_hour is not None,
     )
-    return Quote(_with_rates(price, rule.card), rule.card)
 
 
-def _times(rule: Rule, multiplier: Decimal, quote: Quote) -> Quote:
-    card = None if quote.card is None else quote.card.times(multiplier)
-    why = f"{_why(rule)}, {multiplier} times the price in the table: {quote.price.why}"
-    return Quote(_with_rates(replace(quote.price, source="override", why=why), card), card)
+def _times(rule: Rule, multiplier: Decimal, listing: Listing) -> Listing:
+    since, price, card = listing
+    why = f"{_why(rule)}, {multiplier} times the price in the table: {price.why}"
+    return since, replace(price, source="override", why=why), card and card.times(multiplier)
 
 
 def _why(rule: Rule) -> str:
@@ -228,11 +240,20 @@ def _why(rule: Rule) -> str:
     return f"{why}: {rule.note}" if rule.note else why
 
 
-def _with_rates(price: Price, card: Card | None) -> Price:
-    if card is None:
-        return price
-    rates, tiers = card.listed()
-    return replace(price, rates=rates, tiers=tiers, per_request=card.fee)
+def _day(listings: Iterable[Listing]) -> Day:
+    quotes = [_quote(*listing) for listing in listings]
+    return Day(quotes) if quotes else _NOBODYS
+
+
+def _quote(since: int, price: Price, card: Card | None) -> Quote:
+    """A price and its way to charge: by its card, else by the hour, else nothing, else not at all."""
+    if card is not None:
+        rates, tiers = card.listed()
+        return Quote(since, replace(price, rates=rates, tiers=tiers, per_request=card.fee), card)
+    if price.per_hour is not None:
+        return Quote(since, price, Hourly(price.per_hour))
+    free = Cost((), (), 0, price.source, estimated=False)
+    return Quote(since, price, Fixed(free if price.free else Unpriced("missing_rate")))
 
 
 def _timestamp(at: datetime) -> float:

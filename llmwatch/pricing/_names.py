@@ -29,7 +29,7 @@ _ALIASES = {
         "deepseek": "deepseek-ai",
         "fireworks": "fireworks-ai",
         "github-copilot": "copilot",
-        "google": "gcp-gen-ai gcp-vertex-ai gcp-gemini vertex-ai vertexai vertex-ai-beta gemini google-genai "
+        "google": "gcp-gen-ai gcp-vertex-ai gcp-gemini vertex vertex-ai vertexai vertex-ai-beta gemini google-genai "
         "google-vertexai google-vertex google-gla google-generative-ai google-anthropic-vertex google-cloud",
         "groq": "groq-ai",
         "minimax": "minimaxai",

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from llmwatch.pricing._card import DIMENSIONS, EXACT, Card, Rate
+from llmwatch.pricing._card import Card
+from llmwatch.pricing._money import EXACT, LARGEST
+from llmwatch.pricing._rates import DIMENSIONS, Rate
 from llmwatch.pricing._rules import Glob, Rule
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-Dollars = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
-Factor = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
+Dollars = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+Factor = Annotated[Decimal, BeforeValidator(_number), Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 Pattern = Annotated[str, Field(min_length=1)]
 Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_listed), Field(min_length=1)]
 

@@ -19,8 +19,10 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from llmwatch.pricing._card import DIMENSIONS, EXACT, SORTS, Card, Rate
+from llmwatch.pricing._card import Card
+from llmwatch.pricing._money import EXACT
 from llmwatch.pricing._names import provider_id
+from llmwatch.pricing._rates import DIMENSIONS, SORTS, Rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +41,7 @@ _CONTEXTS: Mapping[str, Mapping[str, str]] = {
     "on_demand_flex": {"service_tier": "flex"},
     "on_demand_priority": {"service_tier": "priority"},
 }
-_STANDARD = frozenset({"", "auto", "default", "standard", "on_demand"})
+_STANDARD = frozenset({"", "auto", "default", "standard", "on_demand", "unspecified", "traffic_type_unspecified"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,10 @@ class PriceTable:
             at = datetime.fromtimestamp(day * DAY + second, UTC)
             varies = context is not None and not entry.borrowed and _has_variant(entry.model, context, at)
             price = entry.model.get_prices(at, context if varies else None)
-            yield Listed(second, *self._compile(price), assumed=context is not None and not varies)
+            assumed = context is not None and not varies
+            yield Listed(second, *self._compile(price, assumed), assumed)
 
-    def _compile(self, price: ModelPrice) -> tuple[Card | None, tuple[str, ...]]:
+    def _compile(self, price: ModelPrice, assumed: bool) -> tuple[Card | None, tuple[str, ...]]:
         rates: list[Rate] = []
         fee, unmeasured = None, []
         for key, value in vars(price).items():
@@ -152,7 +155,8 @@ class PriceTable:
                 rates.append(_rate(name, dimensions, value, unit["per"]))
             else:
                 unmeasured.append(name)
-        return (Card(rates, fee) if rates or fee is not None else None), tuple(unmeasured)
+        card = Card(rates, fee, source="table", estimated=assumed) if rates or fee is not None else None
+        return card, tuple(unmeasured)
 
     def _typical(self, model: str) -> Provider | None:
         for provider in (self._providers or {}).values():
@@ -259,4 +263,4 @@ def _per_unit(price: Decimal, per: int) -> Decimal:
 
 
 def _is_measured(dimensions: Mapping[str, str]) -> bool:
-    return any(dimensions.items() <= sort.dimensions.items() for sort in SORTS)
+    return any(dimensions.items() <= sort.items() for sort in SORTS.values())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from llmwatch.pricing._money import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,28 +16,56 @@ Reason = Literal["no_model", "unknown_model", "missing_usage", "missing_rate"]
 Part = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one call cost, in US dollars.
+class Cost(NamedTuple):
+    """What one call cost.
+
+    A tuple of whole quectodollars (`llmwatch.pricing._money`), because one is made for every call, and most are only
+    added up. `parts`, `total` and `savings` are the same in US dollars, exactly.
 
     Attributes:
-        total: The sum of `parts`, exactly.
-        parts: Dollars by `(direction, kind)`. What tokens cost has the directions and kinds of `Usage.parts()`, a
-            kind that was not used is left out. What no token can be charged with has the direction `request`, and as
-            its kind what it was for: `fee` (a price per request), `time` (a price per hour), or `reported` (the
-            provider names one sum for the whole call).
+        kinds: What can be paid for, as `(direction, kind)`. Tokens have the directions and kinds of `Usage.parts()`.
+            What no token can be charged with has the direction `request`, and as its kind what it was for: `fee` (a
+            price per request), `time` (a price per hour), or `reported` (the provider names one sum for the whole
+            call).
+        amounts: Quectodollars for each of `kinds`; `None` for what was not used.
+        saved: Quectodollars that the cache saved.
         source: Who set the price: the provider for this very call, the user's overrides, or the price table.
-        savings: What the tokens read from the prompt cache would have cost uncached, less what they cost; at least 0.
         estimated: Whether `total` rests on anything but a price published or agreed for just this: a share of a
             machine's hourly price, the list price of a service tier that the table has no price for, or audio at the
             rate of text.
     """
 
-    total: Decimal
-    parts: Mapping[Part, Decimal]
+    kinds: tuple[Part, ...]
+    amounts: tuple[int | None, ...]
+    saved: int
     source: Source
-    savings: Decimal = Decimal(0)
-    estimated: bool = False
+    estimated: bool
+
+    @property
+    def total(self) -> Decimal:
+        """US dollars: the sum of `parts`, exactly."""
+        return dollars(sum(filter(None, self.amounts)))
+
+    @property
+    def parts(self) -> Mapping[Part, Decimal]:
+        """US dollars by `(direction, kind)`; what was not used is left out."""
+        amounts: dict[Part, int] = {}
+        for part, amount in self.charged():
+            amounts[part] = amounts.get(part, 0) + amount
+        return {part: dollars(amount) for part, amount in amounts.items()}
+
+    @property
+    def savings(self) -> Decimal:
+        """US dollars that tokens read from the cache would have cost uncached, less what they cost; at least 0."""
+        return dollars(self.saved)
+
+    def charged(self) -> list[tuple[Part, int]]:
+        """Quectodollars for what was used; a part that has tokens at several rates may come more than once."""
+        return [(part, amount) for part, amount in zip(self.kinds, self.amounts, strict=True) if amount is not None]
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in ("total", "parts", "source", "savings", "estimated")}
+        return f"Cost({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 @dataclass(frozen=True, slots=True)
