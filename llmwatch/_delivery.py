@@ -6,16 +6,14 @@ import functools
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from llmwatch import _runtime, extractors
+from llmwatch._ongoing import Ongoing, Underway
 from llmwatch._streams import is_stream, proxied
-from llmwatch._tap import Tap
+from llmwatch._tap import Passage, Tap
 from llmwatch.attribution import Unusable, label_values
 from llmwatch.extractors import Extractor, check_extractor
-
-if TYPE_CHECKING:
-    from llmwatch._ongoing import Ongoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,7 @@ class Statement:
 
     labels: Mapping[str, str]
     extractor: Extractor | None = None
+    decorator: ClassVar[str] = "observe_llm"
 
     @classmethod
     def of(cls, extractor: Extractor | None, labels: dict[str, object], *, strict: bool = False) -> Statement:
@@ -38,28 +37,40 @@ class Statement:
         """Opens a call of which this is stated."""
         return _runtime.current().begin(self.labels, self.extractor)
 
+    def announce(self) -> None:
+        """Shows the series of such calls at 0, if more than the operation is known of them."""
+        if len(self.labels) > 1:
+            _runtime.current().announce(self.labels)
 
-def deliver(ongoing: Ongoing, response: Any) -> Any:
+
+def deliver(ongoing: Underway, response: Any) -> Any:
     """Ends the call with its answer, or hands it over to what is going to end it; what the caller gets."""
     return shielded(ongoing, response, lambda: _delivered(ongoing, response))
 
 
-def _delivered(ongoing: Ongoing, response: Any) -> Any:
+def passage(ongoing: Underway) -> Passage:
+    """What the answer goes through: it is read if it is a model's, and only then."""
+    return Tap(ongoing) if isinstance(ongoing, Ongoing) else Passage(ongoing)
+
+
+def _delivered(ongoing: Underway, response: Any) -> Any:
     if isinstance(response, CoroutineType):
         return named(_awaited(ongoing, response), response)
     if hasattr(type(response), "add_done_callback"):  # a future of asyncio or of concurrent.futures
         response.add_done_callback(functools.partial(_done, ongoing))
         return response
-    if name := extractors.held_stream(response):  # boto3's: a dict that says where the stream is
-        return {**response, name: proxied(response[name], Tap(ongoing))}
-    if is_stream(response) and not extractors.is_registered(response):
-        return proxied(response, Tap(ongoing))
+    of_model = isinstance(ongoing, Ongoing)
+    if of_model and (name := extractors.held_stream(response)):  # boto3's: a dict that says where the stream is
+        return {**response, name: proxied(response[name], passage(ongoing))}
+    # A tool may well return a cursor, which need not be iterated; it is nobody's answer.
+    if is_stream(response, iterators=of_model) and not extractors.is_registered(response):
+        return proxied(response, passage(ongoing))
     ongoing.respond(response)
     ongoing.succeed()
     return response
 
 
-def shielded(ongoing: Ongoing, response: Any, deliver: Callable[[], Any]) -> Any:
+def shielded(ongoing: Underway, response: Any, deliver: Callable[[], Any]) -> Any:
     """What `deliver` makes of a response; the response itself, its call ended, when that fails."""
     try:
         return deliver()
@@ -76,13 +87,13 @@ def named(coroutine: Coroutine[Any, Any, Any], like: Any) -> Coroutine[Any, Any,
     return coroutine
 
 
-async def _awaited(ongoing: Ongoing, response: Coroutine[Any, Any, Any]) -> Any:
+async def _awaited(ongoing: Underway, response: Coroutine[Any, Any, Any]) -> Any:
     with ongoing:
         answer = await response
     return deliver(ongoing, answer)
 
 
-def _done(ongoing: Ongoing, future: Any) -> None:
+def _done(ongoing: Underway, future: Any) -> None:
     if future.cancelled():
         ongoing.end("cancelled")
     # `exception()` would tell asyncio that somebody has taken note of it, and it would not be logged.

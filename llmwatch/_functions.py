@@ -6,27 +6,51 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import wrapt
 
-from llmwatch import _runtime
-from llmwatch._delivery import Statement, deliver, named, shielded
+from llmwatch._delivery import deliver, named, passage, shielded
+from llmwatch._ongoing import Underway
 from llmwatch._streams import AsyncGeneratorProxy, GeneratorProxy
-from llmwatch._tap import Tap
 
 Kind = Literal["function", "coroutine", "generator", "async generator"]
 
 
-def _kind(fn: Any) -> Kind:
-    """What kind of function is at the bottom of class and static methods, partials and callable objects."""
+class Opener(Protocol):
+    """What is stated where a function is decorated, and opens what each of its calls is observed as."""
+
+    @property
+    def decorator(self) -> str:
+        """The decorator's name, for error messages."""
+
+    def begin(self) -> Underway:
+        """Opens one."""
+
+    def announce(self) -> None:
+        """Says that there are going to be some."""
+
+
+def name_of(fn: Any) -> str:
+    """The name of the function at the bottom, or of the class of a callable object."""
+    fn = _bottom(fn)
+    return str(getattr(fn, "__name__", type(fn).__name__))
+
+
+def _bottom(fn: Any) -> Any:
+    """What is at the bottom of class and static methods and partials."""
     while True:
         if isinstance(fn, classmethod | staticmethod):
             fn = fn.__func__
         elif isinstance(fn, functools.partial | functools.partialmethod):
             fn = fn.func
         else:
-            break
+            return fn
+
+
+def _kind(fn: Any) -> Kind:
+    """What kind of function is at the bottom, that of a callable object included."""
+    fn = _bottom(fn)
     if callable(fn) and not inspect.isroutine(fn) and not hasattr(fn, "__code__"):
         fn = type(fn).__call__
     if inspect.isasyncgenfunction(fn):
@@ -36,7 +60,7 @@ def _kind(fn: Any) -> Kind:
     return "coroutine" if inspect.iscoroutinefunction(fn) else "function"
 
 
-def _wrapper(kind: Kind, statement: Statement) -> Callable[..., Any]:
+def _wrapper(kind: Kind, statement: Opener) -> Callable[..., Any]:
     def in_function(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with statement.begin() as ongoing:
             response = wrapped(*args, **kwargs)
@@ -54,7 +78,7 @@ def _wrapper(kind: Kind, statement: Statement) -> Callable[..., Any]:
         with statement.begin() as ongoing:
             generator = wrapped(*args, **kwargs)
         proxy = AsyncGeneratorProxy if kind == "async generator" else GeneratorProxy
-        return shielded(ongoing, generator, lambda: proxy(generator, Tap(ongoing)))
+        return shielded(ongoing, generator, lambda: proxy(generator, passage(ongoing)))
 
     return {"function": in_function, "coroutine": in_coroutine}.get(kind, in_generator)
 
@@ -83,7 +107,7 @@ class _Observed(wrapt.FunctionWrapper):  # type: ignore[type-arg]
 
     __bound_function_wrapper__ = _BoundObserved
 
-    def __init__(self, fn: Any, statement: Statement) -> None:
+    def __init__(self, fn: Any, statement: Opener) -> None:
         super().__init__(fn, _wrapper(_kind(fn), statement))
         self._self_statement = statement
 
@@ -105,16 +129,15 @@ class _Observed(wrapt.FunctionWrapper):  # type: ignore[type-arg]
         return _Observed(copy.deepcopy(self.__wrapped__, memo), self._self_statement)
 
 
-def observed(fn: Any, statement: Statement) -> Any:
+def observed(fn: Any, statement: Opener) -> Any:
     """The function, each of its calls observed.
 
     Raises:
         TypeError: When it is a class or no callable at all.
     """
     if isinstance(fn, type):
-        raise TypeError(f"observe_llm decorates functions, not the class {fn.__name__}: decorate its methods")
+        raise TypeError(f"{statement.decorator} decorates functions, not the class {fn.__name__}: decorate its methods")
     if not callable(fn) and not isinstance(fn, classmethod | staticmethod | functools.partialmethod):
-        raise TypeError(f"observe_llm decorates a callable, not {fn!r}; its own arguments are keywords")
-    if len(statement.labels) > 1:  # something beside the operation is known: its series can start at 0
-        _runtime.current().announce(statement.labels)
+        raise TypeError(f"{statement.decorator} decorates a callable, not {fn!r}; its own arguments are keywords")
+    statement.announce()
     return _Observed(fn, statement)

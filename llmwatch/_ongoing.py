@@ -1,9 +1,9 @@
-"""Ongoing: an open call with its surroundings; everything that can happen to it, shielded from the caller."""
+"""Underway: what is observed while it goes on; Ongoing: an open call, and everything that can happen to it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from llmwatch import extractors
 from llmwatch._call import Call, Status
@@ -19,35 +19,32 @@ if TYPE_CHECKING:
     from llmwatch.usage import Usage
 
 
-class Ongoing:
-    """One observed call while it goes on.
+class Underway:
+    """Something that is observed while it goes on: a call of a model, a run of an agent, a call of a tool.
 
-    As a block it is the step in which the caller's code runs: calls made inside are nested in this one, and an
-    exception ends it. When it is forgotten before its end (a stream dropped unread, a coroutine never awaited), it
-    ends as abandoned.
+    As a block it is the step in which the caller's code runs: what is observed inside belongs to it, and an exception
+    ends it. When it is forgotten before its end (a stream dropped unread, a coroutine never awaited), it ends as
+    abandoned. Nothing that its scope holds may hold it in turn, or it would not be forgotten in time.
+
+    Attributes:
+        shield: Where failures of ours go.
     """
 
-    __slots__ = ("_clock", "_recorder", "_scope", "_token", "call", "extractor", "shield")
+    __slots__ = ("_scope", "_token", "shield")
+    _scope: Scope
+    _token: Token[Scope] | None
+    shield: Shield
 
-    def __init__(
-        self,
-        call: Call,
-        scope: Scope,
-        recorder: Recorder,
-        shield: Shield,
-        clock: Callable[[], float],
-        extractor: extractors.Extractor | None = None,
-    ) -> None:
-        self.call = call
-        self.extractor = extractor
-        self.shield = shield
-        self._recorder = recorder
-        self._clock = clock
-        self._scope = Scope(scope.labels, call, scope)
-        self._token: Token[Scope] | None = None
-        call.ticket = recorder.opened(call.labels)
+    @property
+    def ended(self) -> bool:
+        """Whether it has had its end."""
+        raise NotImplementedError
 
-    def __enter__(self) -> Ongoing:
+    def end(self, status: Status, error: ErrorKind | None = None) -> None:
+        """Ends it, unless it has ended."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
         self._token = enter_scope(self._scope)
         return self
 
@@ -63,10 +60,62 @@ class Ongoing:
 
     def __del__(self) -> None:
         try:
-            if not self.call.ended:
+            if not self.ended:
                 self.end("abandoned")
         except Exception:  # the interpreter is going down, or was interrupted half-way through __init__
             return
+
+    def respond(self, response: Any) -> None:
+        """Takes what the function has returned."""
+
+    def learn(self, error: BaseException) -> None:
+        """Takes what an exception tells, before it ends this."""
+
+    def succeed(self) -> None:
+        """All of the answer is there."""
+        self.end("success")
+
+    def fail(self, error: BaseException) -> None:
+        """It has ended with an exception; cancellation is no error of its own."""
+        if self.ended:
+            return
+        if isinstance(error, GeneratorExit):
+            self.end("abandoned")
+        elif is_cancellation(error):
+            self.end("cancelled")
+        else:
+            self.learn(error)
+            self.end("error", classify(error))
+
+
+class Ongoing(Underway):
+    """One observed call of a model while it goes on; calls made inside are nested in this one."""
+
+    __slots__ = ("_clock", "_recorder", "_run", "call", "extractor")
+
+    def __init__(
+        self,
+        call: Call,
+        scope: Scope,
+        recorder: Recorder,
+        shield: Shield,
+        clock: Callable[[], float],
+        extractor: extractors.Extractor | None = None,
+    ) -> None:
+        self.call = call
+        self.extractor = extractor
+        self.shield = shield
+        self._recorder = recorder
+        self._clock = clock
+        self._run = scope.run
+        self._scope = Scope(scope.labels, call, scope, None, self._run)
+        self._token = None
+        call.ticket = recorder.opened(call.labels)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call has had its end."""
+        return self.call.ended
 
     def state(self, labels: Mapping[str, str]) -> None:
         """States more about the call."""
@@ -87,27 +136,13 @@ class Ongoing:
         """Adds tokens that the caller counted."""
         self.call.consume(usage)
 
-    def succeed(self) -> None:
-        """The answer is complete."""
-        self.end("success")
-
-    def fail(self, error: BaseException) -> None:
-        """The call has ended with an exception; cancellation is none of its errors."""
-        if self.call.ended:
-            return
-        if isinstance(error, GeneratorExit):
-            self.end("abandoned")
-        elif is_cancellation(error):
-            self.end("cancelled")
-        else:
-            self.learn(error)
-            self.end("error", classify(error))
-
     def end(self, status: Status, error: ErrorKind | None = None) -> None:
         """Ends the call, unless it has ended."""
         record = self.call.end(self._clock(), status, error)
         if record is not None:
             self._recorder.closed(record)
+            if self._run is not None:
+                self._run.called(record.usage)
 
     def _read(self, response: Any) -> extractors.Reading | None:
         provider = self.call.labels.get("provider")
@@ -129,16 +164,16 @@ class Ongoing:
 class Inside:
     """One step of a body: it begins in the scope in which the last one ended, blocks that are open there included."""
 
-    __slots__ = ("_ongoing", "_token")
+    __slots__ = ("_token", "_underway")
 
-    def __init__(self, ongoing: Ongoing) -> None:
-        self._ongoing = ongoing
+    def __init__(self, underway: Underway) -> None:
+        self._underway = underway
 
     def __enter__(self) -> None:
-        self._token = enter_scope(self._ongoing._scope)
+        self._token = enter_scope(self._underway._scope)
 
     def __exit__(self, *_: object) -> None:
-        self._ongoing._scope = current_scope()
+        self._underway._scope = current_scope()
         _leave(self._token)
 
 

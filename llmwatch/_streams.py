@@ -1,15 +1,15 @@
-"""The proxy around a returned stream: the stream in every respect, and a tap that sees each chunk go by."""
+"""The proxy around a returned stream: the stream in every respect, and a passage that sees each chunk go by."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import lru_cache, partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from llmwatch import extractors
-from llmwatch._tap import WATCHED, Tap
+from llmwatch._tap import WATCHED, Passage
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,7 +20,7 @@ class Proxy:
 
     __slots__ = ("__weakref__", "_llmwatch_anext", "_llmwatch_next", "_llmwatch_stream", "_llmwatch_tap")
 
-    def __init__(self, stream: Any, tap: Tap) -> None:
+    def __init__(self, stream: Any, tap: Passage) -> None:
         put = partial(object.__setattr__, self)
         put("_llmwatch_stream", stream)
         put("_llmwatch_tap", tap)
@@ -29,7 +29,7 @@ class Proxy:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        return type(self._llmwatch_stream)
+        return self._llmwatch_stream.__class__  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._llmwatch_stream, name)
@@ -86,11 +86,14 @@ class AsyncBlock(Proxy):
         with self._llmwatch_tap.step():
             return self._llmwatch_entered(await self._llmwatch_stream.__aenter__())
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> Any:
-        self._llmwatch_tap.closed(error)
-        return await self._llmwatch_stream.__aexit__(kind, error, tb)
+    ) -> Awaitable[Any]:
+        try:  # not awaited before the end: under cancellation an await would not come back
+            leaving: Awaitable[Any] = self._llmwatch_stream.__aexit__(kind, error, tb)
+        finally:
+            self._llmwatch_tap.closed(error)
+        return leaving
 
 
 class SyncProxy(Proxy):
@@ -211,21 +214,25 @@ class AsyncGeneratorProxy(AsyncProxy):
         return chunk
 
 
-def is_stream(response: Any) -> bool:
+def is_stream(response: Any, *, iterators: bool = True) -> bool:
     """Whether a response is an answer that is still coming: a stream, a stream manager, or a generator.
 
     A list, a string, a file or a plain iterator is none.
+
+    Args:
+        response: What a function has returned.
+        iterators: Whether an iterator of an unknown class is one when it holds something open.
     """
-    return _is_stream(type(response))  # type: ignore[arg-type]
+    return _is_stream(type(response), iterators)  # type: ignore[arg-type]
 
 
-def proxied(stream: Any, tap: Tap) -> Any:
+def proxied(stream: Any, tap: Passage) -> Any:
     """The proxy for a stream, or for what is iterated or only opened and closed."""
     return _proxy_for(type(stream))(stream, tap)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1024)
-def _is_stream(cls: type) -> bool:
+def _is_stream(cls: type, iterators: bool) -> bool:
     if issubclass(cls, GeneratorType | AsyncGeneratorType | Proxy):
         return True
     if any(base.__module__ == "unittest.mock" for base in cls.__mro__):  # has whatever it is asked for
@@ -234,7 +241,9 @@ def _is_stream(cls: type) -> bool:
         return True
     if not (hasattr(cls, "__iter__") or hasattr(cls, "__aiter__")) or hasattr(cls, "__pydantic_fields__"):
         return False  # a model, whose fields can be iterated, is no stream, whatever its name
-    return (extractors.vendor_of(cls) is not None and "Stream" in cls.__name__) or _is_live_iterator(cls)
+    if extractors.vendor_of(cls) is not None and "Stream" in cls.__name__:
+        return True
+    return iterators and _is_live_iterator(cls)
 
 
 def _is_live_iterator(cls: type) -> bool:

@@ -1,4 +1,4 @@
-"""Tap: what sync and async stream proxies share: each chunk, the one end, and what streams offer beside iteration."""
+"""What sync and async stream proxies share: the one end, a tap for each chunk, and what streams offer beside these."""
 
 from __future__ import annotations
 
@@ -11,32 +11,26 @@ from llmwatch.errors import classify, is_cancellation
 
 if TYPE_CHECKING:
     from llmwatch._call import Status
-    from llmwatch._ongoing import Ongoing
+    from llmwatch._ongoing import Ongoing, Underway
     from llmwatch.errors import ErrorKind
 
+    End = Callable[[Status, ErrorKind | None], None]
 
-class Tap:
-    """What sync and async proxies share: takes each chunk, and one end, whichever comes.
+
+class Passage:
+    """Lets chunks pass, and takes one end, whichever comes.
 
     Args:
-        ongoing: The call whose answer the stream is.
-        end: Takes the end of the stream: the call's own end, or a note for a block that goes on.
+        ongoing: What lasts as long as the stream.
+        end: Takes the end of the stream: its own end, or a note for a block that goes on.
     """
 
-    __slots__ = ("_accumulator", "_add", "_end", "_provider", "_strangers", "ended", "ongoing")
+    __slots__ = ("_end", "ended", "ongoing")
 
-    def __init__(self, ongoing: Ongoing, end: Callable[[Status, ErrorKind | None], None] | None = None) -> None:
+    def __init__(self, ongoing: Underway, end: End | None = None) -> None:
         self.ongoing = ongoing
         self.ended = False
         self._end = end or ongoing.end
-        self._provider: str | None = None
-        self._accumulator: extractors.Accumulator | None = None
-        self._add: Callable[[Any], None] | None = None  # not a method of its own: a cycle would outlive the stream
-        self._strangers = 0
-        if isinstance(ongoing.extractor, type):
-            self._accumulator = ongoing.extractor()
-            self._add = self._accumulator.add
-        ongoing.call.streamed = True
 
     def __del__(self) -> None:
         try:
@@ -45,17 +39,7 @@ class Tap:
             return
 
     def chunk(self, chunk: Any) -> None:
-        """A chunk goes by: one clock read, one cheap look."""
-        self.ongoing.chunk()
-        add = self._add
-        try:
-            if add is None:
-                self._recognise(chunk)
-            else:
-                add(chunk)
-        except Exception as error:
-            self._add = _ignore  # one that failed once would fail on every chunk
-            self.ongoing.shield.report("stream", error)
+        """A chunk goes by."""
 
     def exhausted(self) -> None:
         """The stream has come to its end."""
@@ -91,6 +75,40 @@ class Tap:
         self._end(status, error)
 
     def _read_chunks(self) -> None:
+        """Before the end: what the chunks have added up to."""
+
+
+class Tap(Passage):
+    """Reads the chunks of a call's answer on their way."""
+
+    __slots__ = ("_accumulator", "_add", "_provider", "_strangers")
+    ongoing: Ongoing
+
+    def __init__(self, ongoing: Ongoing, end: End | None = None) -> None:
+        super().__init__(ongoing, end)
+        self._provider: str | None = None
+        self._accumulator: extractors.Accumulator | None = None
+        self._add: Callable[[Any], None] | None = None  # not a method of its own: a cycle would outlive the stream
+        self._strangers = 0
+        if isinstance(ongoing.extractor, type):
+            self._accumulator = ongoing.extractor()
+            self._add = self._accumulator.add
+        ongoing.call.streamed = True
+
+    def chunk(self, chunk: Any) -> None:
+        """A chunk goes by: one clock read, one cheap look."""
+        self.ongoing.chunk()
+        add = self._add
+        try:
+            if add is None:
+                self._recognise(chunk)
+            else:
+                add(chunk)
+        except Exception as error:
+            self._add = _ignore  # one that failed once would fail on every chunk
+            self.ongoing.shield.report("stream", error)
+
+    def _read_chunks(self) -> None:
         if self._accumulator is None:
             return
         try:
@@ -118,7 +136,7 @@ _PATIENCE = 16  # chunks that nobody knows, after which no more are looked at
 class _Step:
     __slots__ = ("_tap",)
 
-    def __init__(self, tap: Tap) -> None:
+    def __init__(self, tap: Passage) -> None:
         self._tap = tap
 
     def __enter__(self) -> None:

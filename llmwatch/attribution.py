@@ -11,7 +11,7 @@ from enum import Enum
 from types import MappingProxyType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
-__all__ = ["Scope", "Unusable", "attribute", "bind", "current_scope", "enter_scope", "label_values", "leave_scope"]
+__all__ = ["Scope", "Unusable", "attribute", "bound", "current_scope", "enter_scope", "label_values", "leave_scope"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,12 +29,14 @@ class Scope:
         call: The observed call that is being made around, if any.
         outer: The scope outside this one.
         owner: The block that opened this scope.
+        run: The agent's run that the calls are counted to, if any.
     """
 
     labels: Mapping[str, str]
     call: Any = None
     outer: Scope | None = None
     owner: Any = field(default=None, compare=False)
+    run: Any = None
 
 
 _OUTERMOST = Scope(_NOTHING)
@@ -66,7 +68,7 @@ class attribute:  # noqa: N801 - a block and a decorator, used like a function
 
     def __enter__(self) -> attribute:
         outer = current_scope()
-        enter_scope(Scope({**outer.labels, **self._labels}, outer.call, outer, self))
+        enter_scope(Scope({**outer.labels, **self._labels}, outer.call, outer, self, outer.run))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -102,17 +104,13 @@ class _Carried:
         leave_scope(self._token)
 
 
-def bind(fn: Callable[P, T]) -> Callable[P, T]:
-    """The same function, with the attribution of the place where `bind` was called.
-
-    For threads, which begin without context: `executor.submit(bind(work), item)`. The result may be called any number
-    of times, at the same time too.
+def bound(fn: Callable[P, T], scope: Scope) -> Callable[P, T]:
+    """The same function, each of its calls in this scope.
 
     Raises:
         TypeError: For a generator function, whose body would run outside the scope.
     """
     _refuse_generators(fn, "bind")
-    scope = current_scope()
     return _within(fn, lambda: _Carried(scope))
 
 

@@ -8,7 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, assert_type
 
 import llmwatch
-from llmwatch import Usage, attribute, bind, observe_llm, register_extractor, track_request
+from llmwatch import (
+    Usage,
+    attribute,
+    bind,
+    observe_agent,
+    observe_llm,
+    observe_tool,
+    record_guard,
+    register_extractor,
+    track_request,
+)
 from llmwatch.extractors import Reading
 
 
@@ -153,6 +163,66 @@ def returns_out_of_a_block() -> Reply:
     """Exceptions pass a block, so that what stands behind a return in it cannot be reached."""
     with track_request(feature="chat"):
         return plain("why?")
+
+
+# observe_agent, observe_tool and record_guard: decorators that keep the exact type, and blocks.
+
+bare_agent: Ask = observe_agent(plain)
+called_agent: Ask = observe_agent("researcher", feature="search", tier="pro")(plain)
+bare_tool: Ask = observe_tool(plain)
+called_tool: Ask = observe_tool(name="search", agent="researcher")(plain)
+guarded: Ask = record_guard("pii", stage="output", feature="chat")(plain)
+
+
+@observe_agent
+async def agent(question: str) -> Reply:
+    return plain(question)
+
+
+@observe_agent()
+async def agent_of_pieces(question: str) -> AsyncIterator[bytes]:
+    yield question.encode()
+
+
+class Toolbox:
+    @observe_tool
+    def search(self, question: str) -> Reply:
+        return plain(question)
+
+    @observe_tool("find")
+    @classmethod
+    def find(cls, question: str) -> Reply:
+        return plain(question)
+
+
+async def agents_and_tools(toolbox: Toolbox) -> None:
+    assert_type(await agent(question="why?"), Reply)
+    async for chunk in agent_of_pieces("why?"):
+        assert_type(chunk, bytes)
+    assert_type(toolbox.search("why?"), Reply)
+    assert_type(Toolbox.find("why?"), Reply)
+    with observe_agent("researcher"), observe_tool("search", agent="researcher"):
+        toolbox.search(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with observe_agent("researcher", tier="pro"), observe_tool("search"):
+        await agent(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    observe_agent(1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    observe_tool("search", feature="chat")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+def returns_out_of_an_agent() -> Reply:
+    with observe_agent("researcher"):
+        return plain("why?")
+
+
+def guards(decision: str) -> None:
+    assert_type(record_guard("pii", decision, stage="output"), None)
+    with record_guard("pii", stage="output", feature="chat") as guard:
+        guard.reject()
+        guard.decide(decision)
+    pii = record_guard("pii")
+    pii.reject()
+    record_guard("pii", stage="both")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    record_guard("pii", 1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 # attribute and bind.
