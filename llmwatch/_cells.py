@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Mapping
 
 from llmwatch.metrics import Metric
 
 Key = tuple[str, ...]
-Amount = int | float | Decimal
+Amount = int | float
+
+SETS = 2000
+"""Label sets of a metric, where nobody says how many its readers take: the default of OpenTelemetry's specification."""
 
 
 class Cells:
@@ -19,14 +21,17 @@ class Cells:
 
     Args:
         limit: The number of series, as Prometheus would count them, from which on new label sets are folded.
-        fold: Turns a label set that is over the limit into one that is shared by all such.
+        fold: Turns a label set that is over a limit into one that is shared by all such; by all that are alike in what
+            llmwatch itself says, and in the end by all whatever, as the step from 0 to 2 asks.
 
     Attributes:
+        room: How many label sets each metric may have, where that is not `SETS`.
         parked: How many histogram values wait.
         folded: How often a label set was folded.
     """
 
-    def __init__(self, limit: int, fold: Callable[[Metric, Key], Key]) -> None:
+    def __init__(self, limit: int, fold: Callable[[Metric, Key, int], Key]) -> None:
+        self.room: dict[str, int] = {}
         self._limit = limit
         self._fold = fold
         self._totals: defaultdict[str, dict[Key, Amount]] = defaultdict(dict)
@@ -35,19 +40,23 @@ class Cells:
         self.parked = 0
         self.folded = 0
 
+    def full(self, metric: Metric) -> bool:
+        """Whether a new label set of this metric would be folded."""
+        return self._series >= self._limit or len(self._totals[metric.name]) >= self._own_room(metric)
+
     @property
-    def full(self) -> bool:
-        """Whether the limit has been reached."""
-        return self._series >= self._limit
+    def series(self) -> int:
+        """How many series there are, as Prometheus would count them."""
+        return self._series
 
     def add(self, metric: Metric, key: Key, amount: Amount) -> Key:
         """Adds to a total, 0 shows it; the label set that it was added to, folded if it had to be."""
         totals = self._totals[metric.name]
         try:
-            totals[key] += amount  # type: ignore[operator]
+            totals[key] += amount
         except KeyError:
-            key = self._admit(metric, key, totals)
-            totals[key] = totals.get(key, 0) + amount  # type: ignore[operator]
+            key = self._admit(metric, key, totals, counting=bool(amount))
+            totals[key] = totals.get(key, 0) + amount
         return key
 
     def put(self, metric: Metric, key: Key, value: Amount) -> None:
@@ -57,11 +66,7 @@ class Cells:
 
     def park(self, metric: Metric, key: Key, value: float) -> None:
         """Keeps a histogram's value until `take` asks for it."""
-        _, values = self._values.setdefault(metric.name, (metric, {}))
-        try:
-            values[key].append(value)
-        except KeyError:
-            values.setdefault(self._admit(metric, key, values), []).append(value)
+        self._place(metric, key).append(value)
         self.parked += 1
 
     def totals(self, metric: Metric) -> list[tuple[Key, Amount]]:
@@ -97,19 +102,46 @@ class Cells:
                 self.parked += len(values)
 
     def adopt(self, earlier: Cells, rekey: Callable[[Metric, Key], Key], metrics: Iterator[Metric]) -> None:
-        """Moves everything over from the cells of an earlier configuration."""
+        """Moves everything over from the cells of an earlier configuration; what was shown keeps its series."""
+        limit, self._limit = self._limit, max(self._limit, self._series + earlier._series)
         for metric in metrics:
             take = self.put if metric.kind == "gauge" else self.add
             for key, amount in earlier._totals.pop(metric.name, {}).items():
                 take(metric, rekey(metric, key), amount)
-        for metric, key, value in earlier.take(earlier.parked):
-            self.park(metric, rekey(metric, key), value)
+        for metric, by_key in earlier._values.values():
+            for key, values in by_key.items():
+                self.parked += len(values)
+                self._place(metric, rekey(metric, key)).extend(values)
+        earlier._values.clear()
+        earlier.parked = 0
         self.folded += earlier.folded
+        self._limit = limit
 
-    def _admit(self, metric: Metric, key: Key, shown: dict[Key, Amount] | dict[Key, list[float]]) -> Key:
-        if self._series + metric.weight > self._limit:
-            self.folded += 1
-            key = self._fold(metric, key)
+    def _place(self, metric: Metric, key: Key) -> list[float]:
+        """Where the values of a histogram's label set wait."""
+        _, values = self._values.setdefault(metric.name, (metric, {}))
+        try:
+            return values[key]
+        except KeyError:
+            return values.setdefault(self._admit(metric, key, values), [])
+
+    def _admit(self, metric: Metric, key: Key, shown: Mapping[Key, object], *, counting: bool = True) -> Key:
+        if self._series + metric.weight > self._limit or len(shown) >= self._own_room(metric):
+            self.folded += counting
+            key = self._shared(metric, key, shown)
         if key not in shown:
             self._series += metric.weight
         return key
+
+    def _own_room(self, metric: Metric) -> int:
+        """How many label sets may stand for themselves; the rest of the metric's room is for those that are folded."""
+        room = self.room.get(metric.name, SETS)
+        return room - max(3, room // 4)
+
+    def _shared(self, metric: Metric, key: Key, shown: Mapping[Key, object]) -> Key:
+        room = self.room.get(metric.name, SETS)
+        for step, most in enumerate((room - max(2, room // 8), room - 1)):
+            shared = self._fold(metric, key, step)
+            if shared in shown or len(shown) < most:
+                return shared
+        return self._fold(metric, key, 2)

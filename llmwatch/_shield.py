@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 _logger = logging.getLogger("llmwatch")
@@ -43,6 +44,10 @@ class Shield:
         if not known:
             self._log("%s", message, None)
 
+    def advise(self, message: str) -> None:
+        """Logs what the operator should know, though nothing has failed; who calls it sees to it that it is once."""
+        self._log("%s", message, None)
+
     @contextmanager
     def silence(self, *, aside: bool = False) -> Iterator[None]:
         """A block under locks, in which nothing is logged: a logging handler may do anything, observed calls included.
@@ -64,6 +69,11 @@ class Shield:
             else:
                 self._log_all(messages)
 
+    def begin_anew(self) -> None:
+        """In a forked child: nothing has failed, and no thread of the parent's holds the lock."""
+        self._lock = threading.RLock()
+        self._counts, self._silences, self._held = {}, 0, []
+
     def counts(self) -> dict[str, int]:
         """How often each place has failed so far."""
         with self._lock:
@@ -80,6 +90,15 @@ class Shield:
     def _log_all(messages: list[tuple[Any, ...]]) -> None:
         for text, argument, error in messages:
             try:
-                _logger.warning(text, argument, exc_info=error)
+                _logger.warning(text, argument, exc_info=None if error is None else _told(error))
             except Exception:  # a logging handler of the host's own
                 continue
+
+
+def _told(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
+    """An exception as it may be logged: its message could quote a prompt or an answer, unless it is the system's."""
+    cls = type(error)
+    if not isinstance(error, OSError):
+        stand_in = type(cls.__qualname__, (Exception,), {"__module__": cls.__module__})
+        return cls, stand_in("(its message is not logged: it might quote what a call was about)"), error.__traceback__
+    return cls, error, error.__traceback__

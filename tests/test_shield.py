@@ -456,6 +456,18 @@ def test_failures_are_counted_by_place_and_logged_once_with_their_cause(
     assert all(record.exc_info is not None and record.exc_info[0] is BrokenError for record in logged)
 
 
+def test_what_an_exception_says_is_not_logged_but_where_it_came_from_is(
+    seen: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    def quoting(response: object) -> None:
+        raise KeyError("Why is the sky blue?")
+
+    assert observe_llm(extractor=quoting)(lambda: 7)() == 7
+    assert "KeyError" in caplog.text
+    assert "in quoting" in caplog.text
+    assert "Why is the sky" not in caplog.text.replace('raise KeyError("Why is the sky blue?")', "")  # its source line
+
+
 def test_a_handler_that_fails_while_we_log_does_not_reach_the_caller(seen: Capture) -> None:
     class BrokenHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

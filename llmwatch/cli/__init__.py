@@ -1,0 +1,34 @@
+"""The command line: `llmwatch demo`, `llmwatch labels`, `llmwatch prices` and `llmwatch ops`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from llmwatch._version import __version__
+from llmwatch.cli import _demo, _labels, _ops, _prices
+from llmwatch.cli._refusal import RefusalError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0, 1 for an answer in the negative, or 2 when it cannot be run."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except RefusalError as reason:
+        print(f"llmwatch: {reason}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # before or after the demo itself, which takes it for its end
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("llmwatch", description="Metrics for applications that call LLMs.")
+    parser.add_argument("--version", action="version", version=f"llmwatch {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for command in (_demo, _labels, _prices, _ops):
+        command.add(commands)
+    return parser
