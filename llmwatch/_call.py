@@ -6,10 +6,11 @@ Rule 2: the innermost call that reads usage owns it; the calls around it do not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from llmwatch._attempts import Attempt
     from llmwatch.errors import ErrorKind
     from llmwatch.extractors import Reading
     from llmwatch.usage import Usage
@@ -32,6 +33,7 @@ class CallRecord(NamedTuple):
         chunk_gap: Mean seconds between chunks; `None` for fewer than two.
         nested: Whether calls were observed inside this one.
         ticket: What the recorder gave out when the call was opened.
+        attempts: The HTTP requests that it was made of, in the order of their ends, where its client is watched.
     """
 
     labels: Mapping[str, str]
@@ -45,6 +47,15 @@ class CallRecord(NamedTuple):
     chunk_gap: float | None = None
     nested: bool = False
     ticket: object = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+def completed(labels: Mapping[str, str], reading: Reading | None) -> Mapping[str, str]:
+    """A call's labels, with what the response knows better than the caller."""
+    if reading is None:
+        return labels
+    better = {"provider": reading.provider, "model": reading.model, "operation": reading.operation}
+    return {**labels, **{name: value for name, value in better.items() if value and type(value) is str}}
 
 
 class Call:
@@ -56,10 +67,12 @@ class Call:
         outer: The observed call around it.
         streamed: Whether its answer comes in chunks.
         ticket: What the recorder gave out for it.
+        failures: When its failed attempts ended, by what would be tried again.
     """
 
     __slots__ = (
         "_alive",
+        "_attempts",
         "_chunks",
         "_claimed",
         "_first",
@@ -67,6 +80,7 @@ class Call:
         "_nested",
         "_reading",
         "_usage",
+        "failures",
         "labels",
         "outer",
         "started",
@@ -86,6 +100,8 @@ class Call:
         self._first = self._last = started
         self._reading: Reading | None = None
         self._usage: Usage | None = None
+        self._attempts: list[Attempt] = []
+        self.failures: dict[int, list[float]] = {}
         if outer is not None:
             outer._nested = True
 
@@ -93,6 +109,22 @@ class Call:
     def ended(self) -> bool:
         """Whether the call has had its end."""
         return not self._alive
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        """Its labels, with what the response knows better, as far as it has come."""
+        return completed(self.labels, self._reading)
+
+    def attempted(self, attempt: Attempt) -> bool:
+        """An HTTP request of the call has ended; whether it goes into the record, which it does not after the end."""
+        self._attempts.append(attempt)
+        if self._alive:
+            return True
+        try:
+            self._attempts.remove(attempt)
+        except ValueError:  # another thread has ended the call in between, and taken it
+            return True
+        return False
 
     def state(self, labels: Mapping[str, str]) -> None:
         """States more about the call; later statements win."""
@@ -148,4 +180,13 @@ class Call:
             (self._last - self._first) / (self._chunks - 1) if self._chunks > 1 else None,
             self._nested,
             self.ticket,
+            tuple(self._taken()) if self._attempts else (),
         )
+
+    def _taken(self) -> Iterator[Attempt]:
+        """The attempts one by one, each of which another thread may be taking back."""
+        try:
+            while True:
+                yield self._attempts.pop(0)
+        except IndexError:
+            return

@@ -34,7 +34,7 @@ class Cells:
         self.room: dict[str, int] = {}
         self._limit = limit
         self._fold = fold
-        self._totals: defaultdict[str, dict[Key, Amount]] = defaultdict(dict)
+        self._totals: defaultdict[str, dict[Key, list[Amount]]] = defaultdict(dict)
         self._values: dict[str, tuple[Metric, dict[Key, list[float]]]] = {}
         self._series = 0
         self.parked = 0
@@ -51,27 +51,40 @@ class Cells:
 
     def add(self, metric: Metric, key: Key, amount: Amount) -> Key:
         """Adds to a total, 0 shows it; the label set that it was added to, folded if it had to be."""
-        totals = self._totals[metric.name]
-        try:
-            totals[key] += amount
-        except KeyError:
-            key = self._admit(metric, key, totals, counting=bool(amount))
-            totals[key] = totals.get(key, 0) + amount
+        total, key = self.total(metric, key, counting=bool(amount))
+        total[0] += amount
         return key
 
     def put(self, metric: Metric, key: Key, value: Amount) -> None:
         """Puts a gauge's value in the place of the one before."""
+        self.total(metric, key)[0][0] = value
+
+    def total(self, metric: Metric, key: Key, *, counting: bool = True) -> tuple[list[Amount], Key]:
+        """Where a total stands, for whoever is going to add to it often, and the label set that it is shown under."""
         totals = self._totals[metric.name]
-        totals[key if key in totals else self._admit(metric, key, totals)] = value
+        total = totals.get(key)
+        if total is None:
+            key = self._admit(metric, key, totals, counting=counting)
+            total = totals.setdefault(key, [0])
+        return total, key
 
     def park(self, metric: Metric, key: Key, value: float) -> None:
         """Keeps a histogram's value until `take` asks for it."""
-        self._place(metric, key).append(value)
+        self.values(metric, key)[0].append(value)
         self.parked += 1
+
+    def values(self, metric: Metric, key: Key) -> tuple[list[float], Key]:
+        """Where the values of a histogram wait, and the label set that they are shown under."""
+        _, values = self._values.setdefault(metric.name, (metric, {}))
+        waiting = values.get(key)
+        if waiting is None:
+            key = self._admit(metric, key, values)
+            waiting = values.setdefault(key, [])
+        return waiting, key
 
     def totals(self, metric: Metric) -> list[tuple[Key, Amount]]:
         """A counter's totals by label set."""
-        return list(self._totals[metric.name].items())
+        return [(key, total[0]) for key, total in self._totals[metric.name].items()]
 
     def take(self, most: int) -> Iterator[tuple[Metric, Key, float]]:
         """Takes out up to `most` histogram values, each as `(metric, label set, value)`."""
@@ -88,8 +101,9 @@ class Cells:
         for metric, by_key in self._values.values():
             for key, values in by_key.items():
                 if values:
-                    yield metric, key, values
-                    by_key[key] = []
+                    taken = values.copy()
+                    values.clear()
+                    yield metric, key, taken
 
     def thin(self, most: int) -> None:
         """Forgets a quarter of all histogram values when they are too many, because nobody has ever come for them."""
@@ -106,24 +120,16 @@ class Cells:
         limit, self._limit = self._limit, max(self._limit, self._series + earlier._series)
         for metric in metrics:
             take = self.put if metric.kind == "gauge" else self.add
-            for key, amount in earlier._totals.pop(metric.name, {}).items():
-                take(metric, rekey(metric, key), amount)
+            for key, total in earlier._totals.pop(metric.name, {}).items():
+                take(metric, rekey(metric, key), total[0])
         for metric, by_key in earlier._values.values():
             for key, values in by_key.items():
                 self.parked += len(values)
-                self._place(metric, rekey(metric, key)).extend(values)
+                self.values(metric, rekey(metric, key))[0].extend(values)
         earlier._values.clear()
         earlier.parked = 0
         self.folded += earlier.folded
         self._limit = limit
-
-    def _place(self, metric: Metric, key: Key) -> list[float]:
-        """Where the values of a histogram's label set wait."""
-        _, values = self._values.setdefault(metric.name, (metric, {}))
-        try:
-            return values[key]
-        except KeyError:
-            return values.setdefault(self._admit(metric, key, values), [])
 
     def _admit(self, metric: Metric, key: Key, shown: Mapping[Key, object], *, counting: bool = True) -> Key:
         if self._series + metric.weight > self._limit or len(shown) >= self._own_room(metric):

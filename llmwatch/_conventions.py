@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 
 from llmwatch import metrics
+from llmwatch._accounts import Account
 from llmwatch._call import CallRecord
 from llmwatch.metrics import Metric
 
-Addition = tuple[Metric, tuple[str, ...], int | float]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A call under the convention's names, its values bounded: the common client attributes, and what failed."""
-
-    operation: str
-    provider: str
-    request_model: str
-    response_model: str
-    error_type: str
-
-    @property
-    def client(self) -> tuple[str, ...]:
-        """The values of the attributes that all client metrics share."""
-        return self.operation, self.provider, self.request_model, self.response_model
-
-
-Convention = Callable[[CallRecord, Subject], Iterator[Addition]]
+Convention = Callable[[CallRecord, Account], None]
 
 
 def conventions(enabled: Collection[Metric]) -> tuple[Convention, ...]:
@@ -37,20 +18,18 @@ def conventions(enabled: Collection[Metric]) -> tuple[Convention, ...]:
     return tuple(record for name, record in (("legacy", _legacy), ("latest", _latest)) if name in sets)
 
 
-def _legacy(record: CallRecord, subject: Subject) -> Iterator[Addition]:
-    client = subject.client
-    yield metrics.OPERATION_DURATION, (*client, subject.error_type), record.duration
-    yield from _chunks(record, client, metrics.OPERATION_FIRST_CHUNK, metrics.OPERATION_CHUNK)
+def _legacy(record: CallRecord, client: Account) -> None:
+    client.add(metrics.OPERATION_DURATION, record.duration, _error_type(record))
+    _chunks(record, client, metrics.OPERATION_FIRST_CHUNK, metrics.OPERATION_CHUNK)
     if record.usage is not None:
-        for direction, tokens in (("input", record.usage.input_tokens), ("output", record.usage.output_tokens)):
+        for direction, tokens in zip(metrics.DIRECTIONS, record.usage.totals, strict=True):
             if tokens is not None:
-                yield metrics.TOKEN_USAGE, (*client, direction), tokens
+                client.add(metrics.TOKEN_USAGE, tokens, direction)
 
 
-def _latest(record: CallRecord, subject: Subject) -> Iterator[Addition]:
-    client = subject.client
-    yield metrics.INFERENCE_DURATION, (*client, subject.error_type), record.duration
-    yield from _chunks(record, client, metrics.INFERENCE_FIRST_CHUNK, metrics.INFERENCE_CHUNK)
+def _latest(record: CallRecord, client: Account) -> None:
+    client.add(metrics.INFERENCE_DURATION, record.duration, _error_type(record))
+    _chunks(record, client, metrics.INFERENCE_FIRST_CHUNK, metrics.INFERENCE_CHUNK)
     usage = record.usage
     if usage is None:
         return
@@ -59,19 +38,23 @@ def _latest(record: CallRecord, subject: Subject) -> Iterator[Addition]:
         (metrics.OUTPUT_TOKENS_PER_CALL, usage.output_tokens),
     ):
         if tokens is not None:
-            yield metric, (*client, subject.error_type), tokens
+            client.add(metric, tokens, _error_type(record))
     for direction, kind, tokens in usage.parts():
         modality = kind if kind in _MODALITIES else "unknown"
-        yield _TOTALS[direction], (*client, modality), tokens
+        client.add(_TOTALS[direction], tokens, modality)
         if kind in _SUBSETS:
-            yield _SUBSETS[kind], (*client, modality), tokens
+            client.add(_SUBSETS[kind], tokens, modality)
 
 
-def _chunks(record: CallRecord, client: tuple[str, ...], first: Metric, gap: Metric) -> Iterator[Addition]:
+def _chunks(record: CallRecord, client: Account, first: Metric, gap: Metric) -> None:
     if record.first_chunk is not None:
-        yield first, client, record.first_chunk
+        client.add(first, record.first_chunk)
     if record.chunk_gap is not None:
-        yield gap, client, record.chunk_gap
+        client.add(gap, record.chunk_gap)
+
+
+def _error_type(record: CallRecord) -> str:
+    return record.error.value if record.error is not None else ""
 
 
 _MODALITIES = frozenset({"audio", "image"})

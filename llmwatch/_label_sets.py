@@ -81,6 +81,12 @@ class LabelSets:
             self._admitted.add(key)
         return key[: len(CALL_LABELS)], key[len(CALL_LABELS) :], new
 
+    def plain(self, labels: Mapping[str, str]) -> Key | None:
+        """What is stated of a call's labels, where nothing maps them and none is undeclared."""
+        if self._mapping or not labels.keys() <= self._known:
+            return None
+        return tuple([labels.get(name, "") for name in self._names])
+
     def inherit(self, earlier: LabelSets) -> None:
         """Keeps the label sets of calls that an earlier configuration has shown."""
         self.folds += earlier.folds

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmwatch import metrics
-from llmwatch._call import CallRecord
+from llmwatch import _attempts, _entries, metrics
+from llmwatch._accounts import Account
+from llmwatch._call import CallRecord, completed
 from llmwatch._cells import Cells, Key
-from llmwatch._conventions import Subject, conventions
+from llmwatch._conventions import conventions
 from llmwatch._label_sets import LabelSets
 from llmwatch.cardinality import Budgets
-from llmwatch.errors import ErrorKind
-from llmwatch.metrics import Metric
-from llmwatch.pricing import Cost, PriceBook, Unpriced
+from llmwatch.metrics import CALL_LABELS, Metric
+from llmwatch.pricing import DOLLAR, Cost, PriceBook, Unpriced
 from llmwatch.usage import Usage
 
 if TYPE_CHECKING:
     from llmwatch._shield import Shield
 
 
+_STREAM = ("feature", "provider", "model")  # labels whose overflow is counted with the call
+# Usual values of the last label of what happens beside the calls.
+_OUTCOMES: Mapping[Metric, tuple[str, ...]] = {
+    metrics.ATTEMPTS: ("ok", "rate_limit"),
+    metrics.AGENT_RUNS: metrics.STATUSES,
+    metrics.TOOL_CALLS: metrics.STATUSES,
+    metrics.GUARD_DECISIONS: ("allowed", "rejected"),
+}
+_ACCOUNTS = 2000  # kept at hand
 _ANNOUNCED = 500  # label sets of decorated functions that are shown again after a reconfiguration
 
 
 class Ticket:
-    """An open call's place in the in-flight gauge."""
+    """An open call: when it began, in seconds since 1970, and its place in the in-flight gauge."""
 
-    __slots__ = ("key", "labels")
+    __slots__ = ("began", "key", "labels")
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
+    def __init__(self, labels: Mapping[str, str], began: float) -> None:
         self.labels = labels
+        self.began = began
         self.key: Key = ()
 
 
@@ -66,14 +76,16 @@ class Ledger:
         book: PriceBook | None,
     ) -> None:
         self.metrics = metrics.enabled(semconv)
-        self._label_sets = LabelSets(shield, budgets, declared, lambda: self.cells.full, self._overflowed)
+        self._label_sets = LabelSets(shield, budgets, declared, self._is_full, self._overflowed)
+        self.forget_mapped = self._label_sets.forget_mapped
         self.label_names = self._label_sets.names_of
         self.cells = Cells(budgets.series, self._label_sets.folded)
+        self._gauges = _attempts.Gauges(self.cells.put)
         self._enabled = frozenset(self.metrics)
         self._write: dict[metrics.Kind, Callable[[Metric, Key, int | float], object]] = {
             "counter": self.cells.add,
             "updown": self.cells.add,
-            "gauge": self.cells.put,
+            "gauge": self._gauges.put,
             "histogram": self.cells.park,
         }
         self._shield = shield
@@ -82,6 +94,8 @@ class Ledger:
         self._conventions = conventions(self.metrics)
         self._unpriced: deque[tuple[CallRecord, Mapping[str, str]]] = deque()
         self._announced: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+        self._accounts: dict[Key | None, Account] = {}
+        self._seen: set[tuple[str, Key]] = set()  # what has had its outcomes shown
 
     @property
     def folds(self) -> int:
@@ -91,43 +105,63 @@ class Ledger:
     def open(self, ticket: Ticket) -> None:
         """A call has begun."""
         labels = ticket.labels
-        key = self._label_sets.of(metrics.ACTIVE_REQUESTS, labels, counting=False)
+        key = self._label_sets.of(metrics.ACTIVE_REQUESTS, labels)
         ticket.key = self.cells.add(metrics.ACTIVE_REQUESTS, key, 1)
         if labels.get("model"):
-            self._admit(labels)
+            self._account(labels)
 
     def announce(self, labels: Mapping[str, str]) -> None:
         """Calls with these labels are going to be made."""
-        self._admit(labels)
+        self._account(labels)
         if len(self._announced) < _ANNOUNCED:
             self._announced[tuple(sorted(labels.items()))] = labels
+
+    @property
+    def announced(self) -> list[Mapping[str, str]]:
+        """The labels of calls that were announced."""
+        return [*self._announced.values()]
 
     def enter(self, record: CallRecord) -> None:
         """A call has ended."""
         if isinstance(record.ticket, Ticket):
             self.cells.add(metrics.ACTIVE_REQUESTS, record.ticket.key, -1)
-        labels = _completed(record)
+        labels = completed(record.labels, record.reading)
         cost = self._price(record, labels)
-        call, extra = self._admit(labels, counting=True)
-        self._enter_outcome(record, call, extra)
-        self._enter_usage(record, call, extra)
-        self._enter_cost(cost, call, extra)
-        subject = self._subject(record, call)
-        for convention in self._conventions:
-            for metric, key, amount in convention(record, subject):
-                self._write[metric.kind](metric, key, amount)
+        account = self._account(labels, counting=True)
+        _entries.enter(record, account)
+        _entries.charge(cost, account)
+        if self._conventions:
+            client = self._client(record, account)
+            for enter in self._conventions:
+                enter(record, client)
+        if record.attempts:
+            for addition in _attempts.of_call(record.attempts, labels):
+                self.measure(Measured(*addition), counted=_STREAM)
 
-    def measure(self, measured: Measured) -> None:
-        """Something happened beside the calls themselves."""
+    def measure(self, measured: Measured, counted: Iterable[str] = ()) -> None:
+        """Something happened beside the calls themselves; the overflow of some labels may have been counted."""
+        counted, keys = set(counted), dict[Key, Key]()
         for metric, amount in measured.amounts:
             if metric not in self._enabled:
                 continue
-            self._write[metric.kind](metric, self._label_sets.of(metric, measured.labels), amount)
+            key = keys.get(metric.labels)
+            if key is None:
+                key = keys[metric.labels] = self._label_sets.of(metric, measured.labels, counted)
+            if metric in _OUTCOMES:
+                self._show_outcomes(metric, key[:-1])
+            self._write[metric.kind](metric, key, amount)
+
+    def totals(self, metric: Metric) -> list[tuple[Key, int | float]]:
+        """A counter's totals by label set; money, which the cells have in quectodollars, in dollars."""
+        totals = self.cells.totals(metric)
+        if metric.unit == "{USD}":
+            return [(key, amount / DOLLAR) for key, amount in totals]
+        return totals
 
     def adopt(self, earlier: Ledger) -> None:
         """Takes over all that an earlier ledger has, under the labels of this one."""
         self._budgets.inherit(earlier._budgets)
-        self._label_sets.folds += earlier._label_sets.folds
+        self._label_sets.inherit(earlier._label_sets)
 
         def rekey(metric: Metric, key: Key) -> Key:
             values = dict(zip(earlier.label_names(metric), key, strict=True))
@@ -135,36 +169,23 @@ class Ledger:
 
         self.cells.adopt(earlier.cells, rekey, iter(earlier.metrics))
         self._unpriced += earlier._unpriced
+        self._gauges.adopt(earlier._gauges)
         for labels in earlier._announced.values():
             self.announce(labels)
 
-    def _enter_outcome(self, record: CallRecord, call: Key, extra: Key) -> None:
-        cells, stream = self.cells, call[:3]
-        cells.add(metrics.REQUESTS, (*call, record.status, *extra), 1)
-        cells.park(metrics.REQUEST_DURATION, (*call[:4], record.status, *extra), record.duration)
-        if record.error is not None:
-            cells.add(metrics.ERRORS, (*call, record.error.value, *extra), 1)
-        if record.first_chunk is not None:
-            cells.park(metrics.TIME_TO_FIRST_CHUNK, stream, record.first_chunk)
-        if record.chunk_gap is not None:
-            cells.park(metrics.TIME_PER_OUTPUT_CHUNK, stream, record.chunk_gap)
-
-    def _enter_usage(self, record: CallRecord, call: Key, extra: Key) -> None:
-        for reason in _shortcomings(record):
-            self.cells.add(metrics.USAGE_MISSING, (*call[1:3], reason), 1)
-        if record.usage is not None:
-            for direction, kind, tokens in record.usage.parts():
-                self.cells.add(metrics.TOKENS, (*call, direction, kind, *extra), tokens)
-        if record.reading is not None and not record.nested:
-            for reason in record.reading.normalised_finish_reasons:
-                self.cells.add(metrics.FINISH_REASONS, (*call[:3], reason), 1)
+    def _show_outcomes(self, metric: Metric, known: Key) -> None:
+        """What is seen for the first time has its usual outcomes at 0, so that their first increase can be seen."""
+        if (metric.name, known) not in self._seen:
+            self._seen.add((metric.name, known))
+            for outcome in _OUTCOMES[metric]:
+                self.cells.add(metric, (*known, outcome), 0)
 
     def price_late(self) -> None:
         """Prices the calls that came in before the price table was there."""
         while self._unpriced and (self._book is None or self._book.ready):
             record, labels = self._unpriced.popleft()
             cost = self._price(record, labels)
-            self._enter_cost(cost, *self._admit(labels))
+            _entries.charge(cost, self._account(labels))
 
     def _price(self, record: CallRecord, labels: Mapping[str, str]) -> Cost | Unpriced | None:
         """What the call costs; `None` when that is not known yet, or when nothing can be charged for it."""
@@ -186,66 +207,49 @@ class Ledger:
             record.usage or Usage(),
             provider=labels.get("provider", ""),
             model=model,
+            at=record.ticket.began if isinstance(record.ticket, Ticket) else None,
             service_tier=reading.service_tier if reading is not None else None,
             reported=reading.cost if reading is not None else None,
             duration=record.duration,
         )
         if isinstance(cost, Cost) and cost.source != "provider":
-            self._budgets.of("model").declare(model)
+            self._label_sets.declare("model", model)
         return cost
 
-    def _enter_cost(self, cost: Cost | Unpriced | None, call: Key, extra: Key) -> None:
-        if isinstance(cost, Unpriced):
-            self.cells.add(metrics.UNPRICED_REQUESTS, (*call[1:3], cost.reason), 1)
-        elif cost is not None:
-            for (direction, kind), dollars in cost.parts.items():
-                self.cells.add(metrics.COST, (*call, direction, kind, cost.source, *extra), dollars)
-            if cost.savings:
-                self.cells.add(metrics.CACHE_SAVINGS, (*call, *extra), cost.savings)
+    def report(self) -> dict[str, Any]:
+        """The budget of each label, and of all series together, as a document."""
+        series = {"limit": self._budgets.series, "shown": self.cells.series, "folded": self.folds}
+        return {"labels": self._label_sets.report(), "series": series}
+
+    def _is_full(self) -> bool:
+        return self.cells.full(metrics.REQUESTS)
 
     def _overflowed(self, label: str) -> None:
         self.cells.add(metrics.LABEL_OVERFLOW, (label,), 1)
 
-    def _subject(self, record: CallRecord, call: Key) -> Subject:
-        _, provider, model, operation, _ = call
-        requested = self._budgets.of("model").admit(record.labels.get("model", ""))
-        answered = record.reading is not None and record.reading.model is not None
-        error = record.error.value if record.error is not None else ""
-        return Subject(operation, provider, requested, model if answered else "", error)
-
-    def _admit(self, labels: Mapping[str, str], *, counting: bool = False) -> tuple[Key, Key]:
-        """A call's label set, bounded, and what the application declares behind it; a new one begins at 0."""
+    def _account(self, labels: Mapping[str, str], *, counting: bool = False) -> Account:
+        """What calls of a label set add to, each label bounded; a new one begins at 0."""
+        stated = self._label_sets.plain(labels)
+        account = self._accounts.get(stated) if stated is not None else None
+        if account is not None:
+            return account
         call, extra, new = self._label_sets.of_call(labels, counting=counting)
+        account = Account(self.cells, dict(zip(CALL_LABELS, call, strict=True)), extra)
         if new:
-            self._show_at_zero(call, extra)
-        return call, extra
+            _entries.show_at_zero(account)
+        if stated == call + extra and len(self._accounts) < _ACCOUNTS:  # what is folded is counted each time
+            self._accounts[stated] = account
+        return account
 
-    def _show_at_zero(self, call: Key, extra: Key) -> None:
-        """What alerts divide or take the increase of begins at 0, so that its first increase can be seen."""
-        for status in metrics.STATUSES:
-            self.cells.add(metrics.REQUESTS, (*call, status, *extra), 0)
-        for kind in ErrorKind:
-            self.cells.add(metrics.ERRORS, (*call, kind.value, *extra), 0)
-        for direction in metrics.DIRECTIONS:
-            self.cells.add(metrics.TOKENS, (*call, direction, "text", *extra), 0)
-
-
-def _completed(record: CallRecord) -> Mapping[str, str]:
-    """A call's labels, with what the response knows better than the caller."""
-    reading, labels = record.reading, record.labels
-    if reading is None:
-        return labels
-    better = {"provider": reading.provider, "model": reading.model, "operation": reading.operation}
-    return {**labels, **{name: value for name, value in better.items() if value and type(value) is str}}
-
-
-def _shortcomings(record: CallRecord) -> Iterator[str]:
-    """Why a call's usage is unknown, or not as it was reported."""
-    if record.usage is not None and record.usage.anomalies:
-        yield "inconsistent"
-    if record.nested or (record.usage is not None and record.usage.is_known):
-        return
-    if record.status == "success":
-        yield "unrecognised" if record.reading is None else "not_reported"
-    elif record.first_chunk is not None:
-        yield "interrupted"
+    def _client(self, record: CallRecord, account: Account) -> Account:
+        """The same account under the convention's names: the common client attributes."""
+        answered = account["model"] if record.reading is not None and record.reading.model is not None else ""
+        names = (record.labels.get("model", ""), answered)
+        client = account.clients.get(names)
+        if client is None:
+            requested = self._label_sets.shown("model", names[0])
+            values = (account["operation"], account["provider"], requested, answered)
+            client = Account(self.cells, dict(zip(metrics.CLIENT_ATTRIBUTES, values, strict=True)))
+            if requested == names[0]:
+                account.clients[names] = client
+        return client

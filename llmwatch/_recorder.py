@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmwatch import metrics
 from llmwatch._call import CallRecord
@@ -63,8 +63,10 @@ class Recorder:
         declared: The names of the labels that the application declares, in their order.
         semconv: Which generation of the GenAI convention is recorded beside our own metrics.
         book: What prices usage; `None` prices nothing.
+        wall: Seconds since 1970: a call's price is that of the moment at which it began.
 
     Attributes:
+        book: What prices usage.
         metrics: What it records.
         label_names: A metric's labels, those that the application declares included.
         outlet: What takes the histogram values, once it is there; until then they stay parked.
@@ -78,6 +80,7 @@ class Recorder:
         declared: tuple[str, ...] = (),
         semconv: metrics.Semconv = "legacy",
         book: PriceBook | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.shield = shield
         self.outlet: Outlet | None = None
@@ -85,15 +88,20 @@ class Recorder:
         self.cells = self._ledger.cells
         self.metrics = self._ledger.metrics
         self.label_names = self._ledger.label_names
-        self._book = book
+        self.book = book
+        self._wall = wall
         self._lock = threading.Lock()
         self._parked: Inbox = deque()
         self._inboxes = [self._parked]  # and those of earlier recorders, whose open calls still bring their records
         self._retired = False
+        self._folded = 0
+        self._kind: dict[str, Any] = {"declared": declared, "semconv": semconv, "book": book, "wall": wall}
+        self._advised = False
+        self._cut: set[str] = set()
 
     def opened(self, labels: Mapping[str, str]) -> Ticket:
         """A call has begun; the ticket comes back with its record."""
-        ticket = Ticket(labels)
+        ticket = Ticket(labels, self._wall())
         self._parked.append(ticket)
         return ticket
 
@@ -113,6 +121,12 @@ class Recorder:
         """Shows at 0 the series of calls that are going to be made, so that their first increase can be seen."""
         self._parked.append(Announcement(labels))
 
+    def changes(self) -> Hashable:
+        """Something that is another whenever a collection would find something new."""
+        with self._lock:
+            entered = self._folded + sum(len(inbox) for inbox in self._inboxes)
+        return id(self), entered, self.price_table, sum(self.shield.counts().values())
+
     def settle(self, *, collecting: bool = False) -> None:
         """Folds everything that is parked, and hands all histogram values over; whoever collects calls it first.
 
@@ -126,6 +140,8 @@ class Recorder:
             for inbox in self._inboxes:
                 self._fold(inbox, len(inbox))
             self._ledger.price_late()
+            self._ledger.forget_mapped()
+            self._advise_on_series()
             if self.outlet is not None:
                 self.outlet.take_all(self)
 
@@ -134,10 +150,35 @@ class Recorder:
         if metric in _FACTS:
             return _FACTS[metric](self)
         with self._lock:
-            totals = self.cells.totals(metric)
+            totals = self._ledger.totals(metric)
             if metric is metrics.LABEL_OVERFLOW and self._ledger.folds:
                 totals.append((("series",), self._ledger.folds))
         return totals
+
+    def label_report(self) -> dict[str, Any]:
+        """The budget of each label, what it has shown and what was folded: the document at `/labels`."""
+        with self.shield.silence(), self._lock:
+            for inbox in self._inboxes:
+                self._fold(inbox, len(inbox))
+            self._ledger.forget_mapped()
+            return {"llmwatch": __version__, **self._ledger.report()}
+
+    def make_room(self, room: Mapping[str, int], cut: Iterable[str] = ()) -> None:
+        """Takes note of what the readers take of each metric.
+
+        Args:
+            room: The number of label sets, by the metric's name.
+            cut: The metrics of which a reader was given more, so that the SDK has folded label sets by itself.
+        """
+        with self.shield.silence(aside=True), self._lock:
+            self.cells.room.update(room)
+            for name in set(cut) - self._cut:
+                self._cut.add(name)
+                self.cells.folded += 1
+                self.shield.advise(
+                    f"a reader of the meter provider has put label sets of {name} into one series of its own, "
+                    "`otel_metric_overflow`: give it higher cardinality_limits"
+                )
 
     def adopt(self, earlier: Recorder) -> None:
         """Takes over all that an earlier recorder has, and all that its open calls will still bring."""
@@ -147,31 +188,52 @@ class Recorder:
             earlier._retired = True
             self._inboxes = [*earlier._inboxes, *self._inboxes]
             self._ledger.adopt(earlier._ledger)
+            self._cut |= earlier._cut
+            self._advised = self._advised or earlier._advised
+
+    def begin_anew(self) -> Recorder:
+        """In a forked child: one of the same kind that has counted nothing; what still comes here counts nowhere."""
+        self._retired = True
+        fresh = Recorder(self.shield, **self._kind)
+        parked = [entry.labels for inbox in self._inboxes for entry in inbox if isinstance(entry, Announcement)]
+        for labels in (*self._ledger.announced, *parked):
+            fresh.announce(labels)
+        return fresh
 
     @property
     def price_table(self) -> str | None:
         """The version of the price table, once it is loaded."""
-        return self._book.version if self._book is not None and self._book.ready else None
+        return self.book.version if self.book is not None and self.book.ready else None
 
     @property
     def price_table_age(self) -> float | None:
         """Its age in seconds."""
-        return self._book.age_seconds() if self._book is not None and self._book.ready else None
+        return self.book.age_seconds() if self.book is not None and self.book.ready else None
 
     def _await_prices(self) -> None:
         """Waits a little for the price table, so that the first page has dollars on it, or else the next one."""
-        if self._book is None or self._book.ready:
+        if self.book is None or self.book.ready:
             return
         try:
-            self._book.preload()
+            self.book.preload()
             deadline = time.monotonic() + _TABLE_IMPORT
-            while not self._book.ready and time.monotonic() < deadline:
+            while not self.book.ready and time.monotonic() < deadline:
                 time.sleep(0.005)
         except Exception as error:
             self.shield.report("prices", error)
 
+    def _advise_on_series(self) -> None:
+        if self._advised or not self._ledger.folds:
+            return
+        self._advised = True
+        self.shield.advise(
+            f"there is no room for further series, new label sets say 'other': {self.cells.series} are shown. Give the "
+            "labels smaller budgets, raise configure(label_limits={'series': ...}), or, with a meter provider of your "
+            "own, the cardinality_limits of its readers"
+        )
+
     def _relieve(self) -> None:
-        if self._book is not None and not self._book.ready:
+        if self.book is not None and not self.book.ready:
             return
         with self.shield.silence():
             self._relieve_unless_busy()
@@ -194,6 +256,7 @@ class Recorder:
     def _fold(self, inbox: Inbox, most: int) -> None:
         for _ in range(min(most, len(inbox))):
             entry = inbox.popleft()
+            self._folded += 1
             try:
                 if isinstance(entry, CallRecord):
                     self._ledger.enter(entry)

@@ -113,6 +113,11 @@ class Usage(_Counts):
         return self if other == 0 else NotImplemented
 
     @property
+    def totals(self) -> tuple[Count, Count]:
+        """Input and output."""
+        return self.input_tokens, self.output_tokens
+
+    @property
     def is_known(self) -> bool:
         """Whether a total was reported, be it 0."""
         return self.input_tokens is not None or self.output_tokens is not None

@@ -6,6 +6,7 @@ from llmwatch.metrics import _convention, _own
 from llmwatch.metrics._convention import (
     CACHE_READ_TOKENS,
     CACHE_WRITE_TOKENS,
+    CLIENT_ATTRIBUTES,
     EXECUTE_TOOL_DURATION,
     INFERENCE_CHUNK,
     INFERENCE_DURATION,
@@ -77,6 +78,7 @@ __all__ = [
     "CACHE_WRITE_TOKENS",
     "CALL_LABELS",
     "CATALOGUE",
+    "CLIENT_ATTRIBUTES",
     "COST",
     "DIRECTIONS",
     "ERRORS",

@@ -10,18 +10,18 @@ _TOKENS = tuple(float(4**power) for power in range(14))
 _RUN_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8, 409.6)
 _RUN_CALLS = tuple(float(2**power) for power in range(8))
 
-_CLIENT = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model")
+CLIENT_ATTRIBUTES = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model")
 
 
 def _seconds(name: str, description: str, *labels: str, set: Set) -> Metric:
     name, description = f"gen_ai.client.{name}", f"{description}, as llmwatch saw it."
-    return Metric(name, "histogram", "s", (*_CLIENT, *labels), description, _SECONDS, set=set)
+    return Metric(name, "histogram", "s", (*CLIENT_ATTRIBUTES, *labels), description, _SECONDS, set=set)
 
 
 def _tokens(name: str, kind: Kind, description: str, label: str, *, set: Set) -> Metric:
     name, description = f"gen_ai.client.{name}", f"{description}, as llmwatch saw it."
     buckets = _TOKENS if kind == "histogram" else ()
-    return Metric(name, kind, "{token}", (*_CLIENT, label), description, buckets, set=set)
+    return Metric(name, kind, "{token}", (*CLIENT_ATTRIBUTES, label), description, buckets, set=set)
 
 
 # Our own words at the end of each description keep these apart from another instrumentation's metrics of the same name

@@ -14,9 +14,9 @@ STATUSES = ("success", "error", "cancelled", "abandoned")
 DIRECTIONS = ("input", "output")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One instrument, and the series that Prometheus makes of it.
+    """One instrument, and the series that Prometheus makes of it; there is one object of each.
 
     Attributes:
         name: The OpenTelemetry instrument's name.
