@@ -68,7 +68,9 @@ class Block(Proxy):
 
     def __enter__(self) -> Any:
         with self._llmwatch_tap.step():
-            return self._llmwatch_entered(self._llmwatch_stream.__enter__())
+            with self._llmwatch_tap.ongoing.inside():  # a manager sends its request only here
+                entered = self._llmwatch_stream.__enter__()
+            return self._llmwatch_entered(entered)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> Any:
         try:
@@ -84,7 +86,9 @@ class AsyncBlock(Proxy):
 
     async def __aenter__(self) -> Any:
         with self._llmwatch_tap.step():
-            return self._llmwatch_entered(await self._llmwatch_stream.__aenter__())
+            with self._llmwatch_tap.ongoing.inside():
+                entered = await self._llmwatch_stream.__aenter__()
+            return self._llmwatch_entered(entered)
 
     def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
@@ -223,7 +227,7 @@ def is_stream(response: Any, *, iterators: bool = True) -> bool:
         response: What a function has returned.
         iterators: Whether an iterator of an unknown class is one when it holds something open.
     """
-    return _is_stream(type(response), iterators)  # type: ignore[arg-type]
+    return is_stream_class(type(response), iterators)  # type: ignore[arg-type]
 
 
 def proxied(stream: Any, tap: Passage) -> Any:
@@ -232,7 +236,8 @@ def proxied(stream: Any, tap: Passage) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _is_stream(cls: type, iterators: bool) -> bool:
+def is_stream_class(cls: type, iterators: bool) -> bool:
+    """The same, of its class."""
     if issubclass(cls, GeneratorType | AsyncGeneratorType | Proxy):
         return True
     if any(base.__module__ == "unittest.mock" for base in cls.__mro__):  # has whatever it is asked for

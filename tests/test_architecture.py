@@ -19,7 +19,7 @@ LIGHT = {"llmwatch", "wrapt", "opentelemetry", "typing_extensions"}
 CORE = {"llmwatch", "wrapt", "opentelemetry", "prometheus_client", "pydantic", "pydantic_core", "genai_prices"}
 # The edges that may import more, always inside functions or in modules that nothing else loads.
 EDGES = {
-    "demo": {"openai", "anthropic", "httpx", "httpx2", "rich", "starlette", "uvicorn"},
+    "demo": {"openai", "anthropic", "httpx", "httpx2", "rich", "starlette", "uvicorn", "fastapi"},
     "cli": {"rich"},
     "simulate": {"starlette", "uvicorn"},
     "testing": {"pytest"},

@@ -33,12 +33,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_demo_has_good_defaults(asked: dict[str, Any]) -> None:
     assert main(["demo"]) == 0
-    assert asked == {"seconds": None, "seed": 0, "rate": 8.0, "port": 9464, "plain": False}
+    assert asked == {
+        **{"seconds": None, "seed": 0, "rate": 8.0, "port": 9464, "plain": False},
+        **{"incident": None, "incident_after": 20.0},
+    }
 
 
 def test_the_demo_takes_what_it_is_told(asked: dict[str, Any]) -> None:
-    assert main("demo --seconds 2.5 --seed 7 --rate 20 --port 0 --plain".split()) == 0
-    assert asked == {"seconds": 2.5, "seed": 7, "rate": 20.0, "port": 0, "plain": True}
+    line = "demo --seconds 2.5 --seed 7 --rate 20 --port 0 --plain --incident model-swap --incident-after 3"
+    assert main(line.split()) == 0
+    assert asked == {
+        **{"seconds": 2.5, "seed": 7, "rate": 20.0, "port": 0, "plain": True},
+        **{"incident": "model-swap", "incident_after": 3.0},
+    }
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,7 @@ def test_it_tells_its_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"llmwatch {llmwatch.__version__}\n")
 
 
-@pytest.mark.parametrize("package", ["anthropic", "openai", "rich", "starlette", "uvicorn"])
+@pytest.mark.parametrize("package", ["anthropic", "fastapi", "openai", "rich", "starlette", "uvicorn"])
 def test_a_missing_extra_is_one_line_with_the_command_that_brings_it(
     package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from rich.console import Console
 from llmwatch.demo import Performance, run
 from llmwatch.demo._numbers import History, Line, Numbers, quantile, read
 from llmwatch.demo._table import LineScreen, Moment, TableScreen, count, duration, introduction, money, summary, table
+from llmwatch.simulate import Served
 from llmwatch.testing import capture
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +56,7 @@ def shown() -> tuple[Performance, str]:
             environment.setenv(name, "http://127.0.0.1:9")
         for name in ("NO_PROXY", "no_proxy"):
             environment.delenv(name, raising=False)
-        performance = run(seconds=6, seed=1, rate=16, port=0, console=Console(file=output, width=80))
+        performance = run(seconds=7, seed=1, rate=12, port=0, console=Console(file=output, width=80))
     return performance, output.getvalue()
 
 
@@ -63,29 +65,64 @@ def performance(shown: tuple[Performance, str]) -> Performance:
     return shown[0]
 
 
+def tokens(entries: Iterable[Served]) -> tuple[float, float]:
+    """In and out."""
+    both = [(entry.input_tokens or 0, entry.output_tokens or 0) for entry in entries]
+    return sum(into for into, _ in both), sum(out for _, out in both)
+
+
+@pytest.fixture(scope="module")
+def heard(performance: Performance) -> list[Served]:
+    """What the vendors served, without the streams that they had written to their end when the reader left.
+
+    A busy machine has some: bytes that lie in a socket are served to the vendor, and unread to the application. They
+    are found by what they would add to the books, and may be no more than the chats that were left.
+    """
+    left = sum(
+        int(sum(summed(performance.page, "ai_requests_total", feature="chat", status=status).values()))
+        for status in ("abandoned", "cancelled")
+    )
+    counted = summed(performance.page, "ai_tokens_total", "direction", model=GPT)
+    answered = [entry for entry in performance.served if entry.response_model == GPT]
+    stated = tokens(answered)
+    surplus = stated[0] - counted["input",], stated[1] - counted["output",]
+    chats = [entry for entry in answered if entry.api == "chat" and entry.streamed and entry.outcome == "ok"]
+    for size in range(left + 1):
+        for unheard in combinations(chats, size):
+            if tokens(unheard) == surplus:
+                return [entry for entry in performance.served if not any(entry is it for it in unheard)]
+    pytest.fail(f"tokens that were served and not counted, though nobody left: {surplus}")
+
+
 class TestThePage:
-    def test_it_counts_as_answered_what_the_vendors_served_in_full(self, performance: Performance) -> None:
-        served = Counter((entry.response_model,) for entry in performance.served if entry.outcome == "ok")
+    def test_it_counts_as_answered_what_the_vendors_served_in_full(
+        self, performance: Performance, heard: list[Served]
+    ) -> None:
+        served = Counter((entry.response_model,) for entry in heard if entry.outcome == "ok")
         assert summed(performance.page, "ai_requests_total", "model", status="success") == served
 
-    def test_its_tokens_are_those_that_the_vendors_stated(self, performance: Performance) -> None:
+    def test_its_tokens_are_those_that_the_vendors_stated(self, performance: Performance, heard: list[Served]) -> None:
         stated: Counter[tuple[str, ...]] = Counter()
-        for entry in performance.served:
+        for entry in heard:
             if entry.response_model is not None:
                 stated[entry.response_model, "input"] += entry.input_tokens or 0
                 stated[entry.response_model, "output"] += entry.output_tokens or 0
         assert summed(performance.page, "ai_tokens_total", "model", "direction") == +stated
 
-    def test_its_tokens_from_and_to_the_cache_are_those_that_the_vendors_stated(self, performance: Performance) -> None:
+    def test_its_tokens_from_and_to_the_cache_are_those_that_the_vendors_stated(
+        self, performance: Performance, heard: list[Served]
+    ) -> None:
         stated: Counter[tuple[str, ...]] = Counter()
-        for entry in performance.served:
+        for entry in heard:
             if entry.response_model is not None:
                 stated[entry.response_model, "cache_read"] += entry.cache_read_tokens or 0
                 stated[entry.response_model, "cache_write"] += entry.cache_write_tokens or 0
         counted = summed(performance.page, "ai_tokens_total", "model", "kind")
         assert {key: value for key, value in counted.items() if key[1].startswith("cache")} == +stated
 
-    def test_its_dollars_are_the_tokens_at_the_vendors_list_prices(self, performance: Performance) -> None:
+    def test_its_dollars_are_the_tokens_at_the_vendors_list_prices(
+        self, performance: Performance, heard: list[Served]
+    ) -> None:
         # Dollars for a million tokens of input, cache read, cache write and output: openai.com/api/pricing and
         # claude.com/pricing.
         prices = {
@@ -94,7 +131,7 @@ class TestThePage:
             CLAUDE: ("3", "0.30", "3.75", "15"),
         }
         dollars: defaultdict[str, Decimal] = defaultdict(Decimal)
-        for entry in performance.served:
+        for entry in heard:
             if entry.response_model is not None:
                 text, read, write, out = (Decimal(price) / 1_000_000 for price in prices[entry.response_model])
                 cached, written = entry.cache_read_tokens or 0, entry.cache_write_tokens or 0
@@ -134,6 +171,43 @@ class TestThePage:
             ("triage", "anthropic", CLAUDE, "chat", ""),
         }
 
+    def test_every_attempt_is_a_request_that_a_vendor_dealt_with(self, performance: Performance) -> None:
+        dealt_with = Counter((entry.provider,) for entry in performance.served)
+        assert summed(performance.page, "ai_attempts_total", "provider") == dealt_with
+        assert summed(performance.page, "ai_attempt_duration_seconds_count", "provider") == dealt_with
+        of_openai = Counter((entry.model,) for entry in performance.served if entry.provider == "openai")
+        assert summed(performance.page, "ai_attempts_total", "model", provider="openai") == of_openai
+
+    def test_attempts_fail_as_often_and_for_the_reasons_that_the_vendors_say(self, performance: Performance) -> None:
+        refused = Counter(
+            (entry.provider, entry.error) for entry in performance.served if entry.error and entry.status >= 400
+        )
+        outcomes = summed(performance.page, "ai_attempts_total", "provider", "outcome")
+        assert {key: outcomes.get(key) for key in refused} == refused
+        assert outcomes.keys() - refused.keys() <= {
+            (provider, outcome)
+            for provider in ("openai", "anthropic")
+            for outcome in ("ok", "timeout", "connection", "cancelled")
+        }
+
+    def test_what_the_vendors_limits_leave_is_known_for_each_account_and_model(self, performance: Performance) -> None:
+        told = summed(performance.page, "ai_rate_limit_limit", "provider", "account", "model", "resource")
+        limits = {key: limit for key, limit in told.items() if key[2]}
+        # As set for the simulated vendors; OpenAI counts tokens together, Anthropic by direction.
+        assert limits == {
+            ("openai", "demo-openai", GPT, "requests"): 5_000,
+            ("openai", "demo-openai", GPT, "tokens"): 12_000_000,
+            ("openai", "demo-openai", EMBEDDING, "requests"): 10_000,
+            ("openai", "demo-openai", EMBEDDING, "tokens"): 12_000_000,
+            ("anthropic", "demo-anthropic", CLAUDE, "requests"): 10_000,
+            ("anthropic", "demo-anthropic", CLAUDE, "input_tokens"): 10_000_000,
+            ("anthropic", "demo-anthropic", CLAUDE, "output_tokens"): 2_000_000,
+            ("anthropic", "demo-anthropic", CLAUDE, "tokens"): 12_000_000,
+        }
+        left = summed(performance.page, "ai_rate_limit_remaining", "provider", "account", "model", "resource")
+        assert left.keys() == told.keys()
+        assert all(0.9 * told[key] < left[key] <= told[key] for key in left)  # seconds of use, of a minute's worth
+
     def test_llmwatch_has_met_no_failure_of_its_own(self, performance: Performance) -> None:
         assert summed(performance.page, "llmwatch_internal_errors_total", "where") == {}
 
@@ -148,14 +222,87 @@ class TestThePage:
         assert summed(performance.page, "target_info", "service_name") == {("llmwatch-demo",): 1.0}
 
 
+class TestOnePageFromTheRequestToTheModel:
+    """By hand: a visitor's request, the guard that looks at it, the agent, its tools, and the calls that they make."""
+
+    def test_its_http_requests_are_those_of_the_visitors(self, performance: Performance) -> None:
+        visited: Counter[tuple[str, ...]] = Counter()
+        for (path, _), visits in performance.visits.items():
+            visited[path,] += visits
+        assert summed(performance.page, "http_server_request_duration_seconds_count", "http_route") == visited
+
+    def test_its_http_statuses_are_those_that_the_visitors_got(self, performance: Performance) -> None:
+        labels = ("http_route", "http_response_status_code")
+        answered = summed(performance.page, "http_server_request_duration_seconds_count", *labels)
+        got = Counter({key: visits for key, visits in performance.visits.items() if key[1] != "left"})
+        left = sum(visits for (_, status), visits in performance.visits.items() if status == "left")
+        assert all(answered[key] >= visits for key, visits in got.items())
+        assert sum(answered.values()) - sum(got.values()) == left
+        assert left
+        assert {status for _, status in answered} <= {"200", "422", "502", "504"}
+
+    def test_tools_and_guards_are_used_as_often_as_the_systems_behind_them_say(self, performance: Performance) -> None:
+        tools = summed(performance.page, "ai_tool_calls_total", "tool", "status")
+        guards = summed(performance.page, "ai_guard_decisions_total", "guard", "decision")
+        failed_inside = {("search_handbook", "error")}  # the embedding failed, and the handbook was not asked
+        counted = {key: count for key, count in (tools | guards).items() if key not in failed_inside}
+        assert counted == performance.journal
+        assert {name for name, _ in counted} == {"search_handbook", "house_style", "look_up_order", "pii", "grounding"}
+
+    def test_each_request_is_looked_at_by_one_guard(self, performance: Performance) -> None:
+        requests = summed(performance.page, "http_server_request_duration_seconds_count", "http_route")
+        looked_at = summed(performance.page, "ai_guard_decisions_total", "feature", guard="pii", stage="input")
+        routes = {"/chat": "chat", "/search": "search", "/tickets": "triage"}
+        assert looked_at == {(feature,): requests[route,] for route, feature in routes.items()}
+
+    def test_a_search_is_a_run_of_the_researcher_which_uses_a_tool_that_calls_a_model(
+        self, performance: Performance
+    ) -> None:
+        page = performance.page
+        requests = summed(page, "http_server_request_duration_seconds_count", http_route="/search")[()]
+        runs = summed(page, "ai_agent_runs_total", "agent", "status")
+        tools = summed(page, "ai_tool_calls_total", "agent", "tool", "status")
+        embeddings = summed(page, "ai_requests_total", "agent", "status", model=EMBEDDING)
+        conclusions = summed(page, "ai_requests_total", "agent", "status", feature="search", model=GPT)
+        checked = summed(page, "ai_guard_decisions_total", guard="grounding", stage="output", feature="search")[()]
+        assert runs["researcher", "success"] + runs.get(("researcher", "error"), 0) == requests
+        for status in ("success", "error"):
+            used = tools.get(("researcher", "search_handbook", status), 0)
+            assert embeddings.get(("researcher", status), 0) == used
+        assert sum(conclusions.values()) == tools["researcher", "search_handbook", "success"]
+        assert conclusions["researcher", "success"] == runs["researcher", "success"] == checked
+
+    def test_a_summary_is_a_run_of_the_writer_with_one_tool_and_one_call(self, performance: Performance) -> None:
+        page = performance.page
+        requests = summed(page, "http_server_request_duration_seconds_count", http_route="/summaries")
+        assert summed(page, "ai_agent_runs_total", agent="writer") == requests
+        assert summed(page, "ai_tool_calls_total", agent="writer", tool="house_style") == requests
+        assert summed(page, "ai_requests_total", agent="writer") == requests
+        per_run = summed(page, "ai_agent_run_requests_sum", agent="writer")
+        assert per_run == summed(page, "ai_agent_run_requests_count", agent="writer") == requests
+
+    def test_what_the_agents_runs_consumed_is_what_their_calls_consumed(self, performance: Performance) -> None:
+        for agent in ("researcher", "writer"):
+            consumed = summed(performance.page, "ai_tokens_total", agent=agent)
+            assert summed(performance.page, "ai_agent_run_tokens_sum", agent=agent) == consumed
+
+    def test_nothing_of_it_is_left_open(self, performance: Performance) -> None:
+        assert summed(performance.page, "http_server_active_requests") == {}
+
+    def test_no_label_of_it_names_the_scope_that_it_comes_from(self, performance: Performance) -> None:
+        assert {label for sample in samples(performance.page) for label in sample.labels if "otel" in label} == set()
+
+
 class TestTheWords:
     def test_they_say_where_to_look_and_what_to_ask(self, shown: tuple[Performance, str]) -> None:
-        assert re.search(r"http://127\.0\.0\.1:\d+/metrics", shown[1])
+        assert re.search(r"Metrics: +http://127\.0\.0\.1:\d+/metrics", shown[1])
+        assert re.search(r"Application: +http://127\.0\.0\.1:\d+ ", shown[1])
+        assert re.search(r"curl -X POST http://127\.0\.0\.1:\d+/incidents/rate-limit", shown[1])
         assert len(re.findall(r"^    sum by .*\[5m\]", shown[1], re.MULTILINE)) == 3
         assert "Ctrl-C" in shown[1]
 
     def test_every_metric_in_them_is_on_the_page(self, shown: tuple[Performance, str]) -> None:
-        named = set(re.findall(r"ai_\w+", introduction("http://127.0.0.1:9464")))
+        named = set(re.findall(r"ai_\w+", introduction("http://127.0.0.1:9465", "http://127.0.0.1:9464")))
         assert len(named) == 3
         assert named <= {sample.name for sample in samples(shown[0].page)}
 

@@ -684,6 +684,19 @@ def test_closing_the_vendors_breaks_off_what_is_under_way_and_keeps_the_ledger()
             _ = clients.vendors.openai_url
 
 
+def test_hanging_up_breaks_off_what_is_under_way_and_nothing_that_comes_later() -> None:
+    with running(time_scale=1.0, openai=replace(BUSY, latency=0.0, chunk_gap=60.0)) as clients:
+        stream = ask_gpt(clients, stream=True)
+        next(iter(stream))
+        clients.vendors.hang_up()
+        with transport_error():
+            list(stream)
+        assert clients.last.outcome == "broken"
+        clients.vendors.set("openai", replace(BUSY, latency=0.0, chunk_gap=0.0))
+        assert ask_gpt(clients).choices
+    clients.vendors.hang_up()
+
+
 def test_closing_the_vendors_breaks_the_connection_of_who_still_waits_for_an_answer() -> None:
     with running(time_scale=1.0, openai=replace(BUSY, latency=60.0)) as clients, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask_gpt, clients)
@@ -802,6 +815,55 @@ def test_a_bucket_refills_with_time_and_says_how_long_it_takes() -> None:
     assert "unlimited" not in limits.states()
 
 
+def test_what_others_take_of_a_limit_is_gone_at_once_and_does_not_come_back() -> None:
+    now = [100.0]
+    limits = RateLimits(clock=lambda: now[0])
+    limits.configure({"requests": 600, "tokens": 600}, {"requests": 540})
+    assert (limits.states()["requests"].limit, limits.states()["requests"].remaining) == (600, 0)
+    shortage = limits.take({"requests": 1, "tokens": 1})
+    assert shortage is not None
+    assert (shortage.resource, shortage.wait) == ("requests", 1.0)  # 60 a minute are left to us
+    now[0] += 2.0
+    assert limits.take({"requests": 1, "tokens": 1}) is None
+    assert (limits.states()["requests"].remaining, limits.states()["requests"].reset) == (1, 599.0)
+    assert limits.states()["tokens"].remaining == 599
+    limits.configure({"requests": 600, "tokens": 600})
+    now[0] += 1.0
+    assert limits.states()["requests"].remaining == 11
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_limit_that_others_use_up_stays_what_it_is_in_the_headers_and_has_nothing_left(provider: str) -> None:
+    crowded = replace(BUSY, requests_per_minute=6000, others_requests_per_minute=5940)
+    paths = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
+    names = {"openai": "x-ratelimit-{}-requests", "anthropic": "anthropic-ratelimit-requests-{}"}
+    with running(openai=crowded, anthropic=crowded) as clients:
+        body = {"model": GPT, "messages": PROMPT, "max_tokens": 9}
+        wire = post(clients.vendors, paths[provider], body, "authorization")
+    told = [wire.headers[names[provider].format(field)] for field in ("limit", "remaining")]
+    assert (wire.status, told) == (429, ["6000", "0"])
+    assert int(wire.headers["retry-after"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("provider", "header", "wait"), [("openai", "retry-after-ms", 3000), ("anthropic", "retry-after", 3)]
+)
+def test_an_exhausted_limit_never_asks_for_less_than_the_least_wait(provider: str, header: str, wait: int) -> None:
+    crowded = replace(BUSY, requests_per_minute=6000, others_requests_per_minute=5940, least_wait=3.0)
+    path = "/v1/messages" if provider == "anthropic" else "/v1/chat/completions"
+    with running(openai=crowded, anthropic=crowded) as clients:
+        wire = post(clients.vendors, path, {"model": GPT, "messages": PROMPT, "max_tokens": 9})
+    assert (wire.status, int(wire.headers[header])) == (429, wait)
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_client_that_waits_as_it_is_told_gets_through_a_limit_that_others_use_up(provider: str) -> None:
+    crowded = replace(BUSY, requests_per_minute=6000, others_requests_per_minute=5940)
+    with running(max_retries=2, openai=crowded, anthropic=crowded) as clients:
+        ASK[provider](clients)
+        assert [served.error for served in clients.vendors.served] == ["rate_limit", None]
+
+
 def test_new_limits_keep_what_remains_as_far_as_it_fits() -> None:
     limits = RateLimits(clock=lambda: 0.0)
     limits.configure({"requests": 100})
@@ -837,6 +899,9 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.Mo
         (lambda: Behaviour(latency=-1), "latency"),
         (lambda: Behaviour(chunk_tokens=0), "chunk_tokens"),
         (lambda: Behaviour(requests_per_minute=0), "requests_per_minute"),
+        (lambda: Behaviour(requests_per_minute=60, others_requests_per_minute=60), "others_requests_per_minute"),
+        (lambda: Behaviour(requests_per_minute=None, others_requests_per_minute=1), "others_requests_per_minute"),
+        (lambda: Behaviour(least_wait=-1), "least_wait"),
         (lambda: Behaviour(faults={"overloaded": 1.5}), "faults"),
         (lambda: Behaviour(faults={"overloaded": 0.7, "quota": 0.7}), "faults"),
         (lambda: Behaviour(faults={"gremlins": 0.1}), "unknown outcome 'gremlins'"),  # type: ignore[dict-item]

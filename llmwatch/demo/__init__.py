@@ -1,6 +1,7 @@
-"""The demo: an application under load in front of simulated vendors, its metrics served and drawn as a live table.
+"""The demo: a web application under load in front of simulated vendors, its metrics served and drawn as a live table.
 
-It needs the extra `demo` (openai, anthropic, rich, starlette and uvicorn) and contacts nothing but loopback.
+It needs the extra `demo` (openai, anthropic, FastAPI and its instrumentation, rich, starlette and uvicorn) and
+contacts nothing but loopback.
 """
 
 from __future__ import annotations

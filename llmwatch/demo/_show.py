@@ -7,11 +7,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,8 +20,12 @@ from llmwatch.demo._numbers import History, Numbers, read
 from llmwatch.demo._table import LineScreen, Moment, TableScreen, introduction, summary
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics import MeterProvider
+
     from llmwatch.config import Configuration
+    from llmwatch.demo._serving import Serving
     from llmwatch.demo._stage import Stage
+    from llmwatch.demo._traffic import Traffic
     from llmwatch.simulate import Served
 
 
@@ -30,8 +34,8 @@ class SetupError(Exception):
 
 
 _HOST = "127.0.0.1"
-_FRAME = 0.4  # seconds between two looks at the page
-_PATIENCE = 4.0  # seconds for the calls that are open when the time is over
+_MOMENT = 0.2  # seconds between two looks while the last calls end
+_PATIENCE = 8.0  # seconds for the calls that are open when the time is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,15 @@ class Performance:
         page: The last state of `/metrics`.
         numbers: What the table made of it.
         served: What the simulated vendors did, request by request.
+        journal: What the application's other systems did, by tool or guard and outcome.
+        visits: What the visitors got, by path and HTTP status; `left` for those who did not stay to the end.
     """
 
     page: str
     numbers: Numbers
     served: tuple[Served, ...]
+    journal: Mapping[tuple[str, ...], int]
+    visits: Mapping[tuple[str, str], int]
 
 
 def run(
@@ -56,6 +64,8 @@ def run(
     rate: float = 8.0,
     port: int = 9464,
     plain: bool = False,
+    incident: str | None = None,
+    incident_after: float = 20.0,
     console: Console | None = None,
 ) -> Performance:
     """Runs the demo until its time is over or it is interrupted (SIGINT, SIGTERM).
@@ -66,50 +76,61 @@ def run(
         rate: Calls of a model per second, on average.
         port: Where `/metrics` is served; 0, or a port that cannot be had, picks a free one.
         plain: Lines of text in place of the live table, as for a console that is no terminal.
+        incident: What goes wrong, one of `INCIDENTS`; each of them for a while, unless given.
+        incident_after: Seconds of calm before it.
         console: Where to write.
 
     Raises:
         ImportError: Without the extra `demo`.
-        SetupError: When an environment variable of llmwatch is of no use; the message names it.
+        SetupError: When an environment variable of llmwatch, or the incident, is of no use; the message names it.
     """
     console = console or Console(highlight=False)
     with _Exit() as leaving:
         console.print("Starting an application and its simulated vendors ...", style="dim")
         # The vendors' clients take their time to load: first say so.
+        from llmwatch.demo._incidents import INCIDENTS
         from llmwatch.demo._stage import Stage
+        from llmwatch.demo._traffic import Plan, Traffic
 
-        with _served(port, console) as metrics, Stage(seed) as stage:
-            console.print(introduction(metrics.url), soft_wrap=True)
+        if incident is not None and incident not in INCIDENTS:
+            raise SetupError(f"there is no incident {incident!r}; there are {', '.join(INCIDENTS)}")
+        plan = Plan(incident, incident_after) if incident else Plan()
+        with (
+            _metered(port, console) as (provider, metrics),
+            Stage(seed, rate) as stage,
+            _opened(stage, provider, metrics.port) as application,
+        ):
+            console.print(introduction(application.url, metrics.url), soft_wrap=True)
             live = console.is_terminal and not console.is_dumb_terminal and not plain
             with TableScreen(console, metrics.url) if live else LineScreen(console) as screen:
                 camera = _Camera(metrics.port, screen, stage)
-                _perform(camera, seed, rate, seconds, leaving)
+                with Traffic(stage, application.url, seed, rate, plan) as traffic:
+                    _film(camera, traffic, seconds, leaving)
+                application.close()  # nobody waits any more, but what they asked for may still be under way
                 last = camera.look(over=True)
             console.print(summary(last), soft_wrap=True)
-            return Performance(camera.page, last.numbers, stage.served)
+            return Performance(camera.page, last.numbers, stage.served, stage.backoffice.journal, traffic.visits)
 
 
-def _perform(camera: _Camera, seed: int, rate: float, seconds: float | None, leaving: _Exit) -> None:
-    from llmwatch.demo._traffic import Traffic
-
-    with Traffic(camera.stage, seed, rate) as traffic:
-        end = inf if seconds is None else seconds
-        while traffic.busy and not leaving.asked and camera.seconds < end:
-            camera.look()
-            time.sleep(min(_FRAME, max(0.0, end - camera.seconds)))
-        traffic.close_doors()
-        end = camera.seconds + _PATIENCE
-        while traffic.busy and leaving.asked < 2 and camera.seconds < end:
-            camera.look("waiting for the open calls")
-            time.sleep(_FRAME / 2)
+def _film(camera: _Camera, traffic: Traffic, seconds: float | None, leaving: _Exit) -> None:
+    end = inf if seconds is None else seconds
+    while traffic.busy and not leaving.asked and camera.seconds < end:
+        camera.look()
+        time.sleep(min(camera.every, max(0.0, end - camera.seconds)))
+    traffic.close_doors()
+    end = camera.seconds + _PATIENCE
+    while traffic.busy and leaving.asked < 2 and camera.seconds < end:
+        camera.look("waiting for the open calls")
+        time.sleep(_MOMENT)
 
 
 class _Camera:
     """Looks at the page as Prometheus does, and shows it."""
 
     def __init__(self, port: int, screen: TableScreen | LineScreen, stage: Stage) -> None:
-        self.stage = stage
         self.page = ""
+        self.every = screen.every
+        self._stage = stage
         self._port = port
         self._screen = screen
         self._history = History()
@@ -123,10 +144,10 @@ class _Camera:
     def look(self, remark: str = "", *, over: bool = False) -> Moment:
         """Scrapes the page and puts it on the screen."""
         self.page = _scraped(self._port)
-        numbers, incident = read(self.page), self.stage.incident
+        numbers = read(self.page)
         seconds = self.seconds
         self._history.add(seconds, numbers)
-        remark = remark or (incident.headline if incident and not over else "")
+        remark = remark or ("" if over else self._stage.headline)
         moment = Moment(seconds, numbers, self._history, remark, over)
         self._screen.show(moment)
         return moment
@@ -158,19 +179,35 @@ class _Exit:
 
 
 @contextmanager
-def _served(port: int, console: Console) -> Iterator[Configuration]:
+def _metered(port: int, console: Console) -> Iterator[tuple[MeterProvider, Configuration]]:
+    """A meter provider as an application has it: its web framework and llmwatch record on it, one page shows both."""
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    provider = MeterProvider(shutdown_on_exit=False)
+    settings: dict[str, Any] = {"service_name": "llmwatch-demo", "meter_provider": provider, "host": _HOST}
     try:
-        metrics = llmwatch.configure(service_name="llmwatch-demo", port=port, host=_HOST)
+        metrics = llmwatch.configure(port=port, **settings)
     except ValueError as error:
         raise SetupError(str(error)) from error
     except OSError as error:
-        metrics = llmwatch.configure(service_name="llmwatch-demo", port=0, host=_HOST)
+        metrics = llmwatch.configure(port=0, **settings)
         reason = os.strerror(error.errno) if error.errno else str(error)
         console.print(f"Port {port} cannot be had ({reason}): using {metrics.port} instead.", style="yellow")
     try:
-        yield metrics
+        yield provider, metrics
     finally:
         llmwatch.shutdown()
+        provider.shutdown()
+
+
+def _opened(stage: Stage, provider: MeterProvider, metrics_port: int) -> Serving:
+    """The application on the port after that of the metrics, if it can be had."""
+    from llmwatch.demo._controls import incident_routes
+    from llmwatch.demo._serving import Serving
+    from llmwatch.demo._web import web_application
+
+    app = web_application(stage.help_desk, provider, incident_routes(stage))
+    return Serving(app, metrics_port + 1)
 
 
 def _scraped(port: int) -> str:

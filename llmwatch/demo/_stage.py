@@ -2,90 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any, Self, TypeVar
 
 import anthropic
 import openai
 
-from llmwatch.demo._application import HelpDesk
+from llmwatch import watch
+from llmwatch.demo._application import Deployment, HelpDesk
+from llmwatch.demo._backoffice import Backoffice
+from llmwatch.demo._incidents import EMBEDDINGS, INCIDENTS, USUAL, Incident
 from llmwatch.simulate import Behaviour, Served, Vendors
 
-_OPENAI = Behaviour(
-    latency=0.3,
-    latency_spread=0.4,
-    chunk_gap=0.02,
-    answer_tokens=80,
-    answer_spread=0.3,
-    prompt_scale=25.0,  # as if each question came with its instructions and its history
-    cached_share=0.4,
-    retry_after=0.5,
-    slow_factor=5.0,
-    faults={
-        "rate_limit": 0.08,
-        "server_error": 0.02,
-        "stream_error": 0.015,
-        "broken_stream": 0.015,
-        "slow_start": 0.02,
-        "slow_stream": 0.01,
-    },
-)
-# OpenAI limits and serves each model by itself, and embeddings are quick.
-_EMBEDDINGS = Behaviour(
-    latency=0.2, latency_spread=0.35, chunk_gap=0.0, retry_after=0.5, faults={"rate_limit": 0.03, "server_error": 0.02}
-)
-_ANTHROPIC = Behaviour(
-    latency=0.7,
-    latency_spread=0.4,
-    chunk_gap=0.03,
-    answer_tokens=120,
-    answer_spread=0.35,
-    prompt_scale=10.0,
-    cached_share=0.5,
-    cache_write_share=0.1,
-    retry_after=0.5,
-    slow_factor=5.0,
-    faults={
-        "overloaded": 0.08,
-        "rate_limit": 0.03,
-        "server_error": 0.02,
-        "stream_error": 0.015,
-        "broken_stream": 0.015,
-        "slow_start": 0.02,
-        "slow_stream": 0.01,
-    },
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """A vendor's bad quarter of an hour, in short."""
-
-    headline: str
-    provider: str
-    behaviour: Behaviour
-
-
-INCIDENTS = (
-    Incident("OpenAI limits the rate", "openai", replace(_OPENAI, faults={**_OPENAI.faults, "rate_limit": 0.5})),
-    Incident("Anthropic is slow", "anthropic", replace(_ANTHROPIC, latency=1.8)),
-    Incident("Anthropic is overloaded", "anthropic", replace(_ANTHROPIC, faults={"overloaded": 0.6})),
-)
+T = TypeVar("T")
 
 
 class Stage:
-    """The vendors, from `with` to the end of its block.
+    """The vendors, from `with` to the end of its block, and what goes wrong with them and with the application.
+
+    Args:
+        seed: What decides how the vendors answer, and which of their answers fail.
+        rate: Calls of a model per second that the traffic makes.
 
     Attributes:
-        incident: What is going wrong at present beyond the everyday.
+        backoffice: The application's other systems.
+        incident: The name of what is going wrong at present beyond the everyday.
+        by_hand: Whether somebody has begun or ended an incident, who is not to be interfered with.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._vendors = Vendors(seed, {"openai": _OPENAI, "anthropic": _ANTHROPIC})
-        self._embeddings = Vendors(seed, {"openai": _EMBEDDINGS})
-        self.incident: Incident | None = None
+    def __init__(self, seed: int, rate: float) -> None:
+        self._vendors = Vendors(seed, USUAL)
+        self._embeddings = Vendors(seed, {"openai": EMBEDDINGS})
+        self._rate = rate
+        self._deployment = Deployment()
+        self.backoffice = Backoffice()
+        self.incident: str | None = None
+        self.by_hand = False
 
     def __enter__(self) -> Self:
         self._vendors.start()
@@ -93,10 +47,6 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Breaks off whatever the vendors still do. Idempotent."""
         self._vendors.close()
         self._embeddings.close()
 
@@ -105,36 +55,57 @@ class Stage:
         """What the vendors did, request by request: the truth that the metrics should tell."""
         return self._vendors.served + self._embeddings.served
 
-    def begin(self, incident: Incident | None) -> None:
+    @property
+    def headline(self) -> str:
+        """What is going wrong, in words; empty when nothing is."""
+        return INCIDENTS[self.incident].headline if self.incident else ""
+
+    def begin(self, name: str | None) -> None:
         """Lets an incident happen, or everything be as usual again."""
-        self.incident = incident
-        usual = {"openai": _OPENAI, "anthropic": _ANTHROPIC}
-        for provider, behaviour in (usual | ({incident.provider: incident.behaviour} if incident else {})).items():
+        incident = INCIDENTS[name] if name else Incident("")
+        self.incident = name
+        self._deployment = replace(Deployment(), **incident.deployed)
+        for provider, behaviour in incident.behaviours(self._rate).items():
             self._vendors.set(provider, behaviour)
+
+    def take_over(self, name: str | None) -> None:
+        """As `begin`, for somebody who is not to be interfered with from now on."""
+        self.by_hand = True
+        self.begin(name)
+
+    def break_off(self) -> None:
+        """Ends whatever the vendors still do; who asks again is told not to."""
+        closed = Behaviour(latency=0.0, faults={"permission": 1.0})
+        for vendors in (self._vendors, self._embeddings):
+            for provider in USUAL:
+                vendors.set(provider, closed)
+            vendors.hang_up()
 
     @asynccontextmanager
     async def help_desk(self) -> AsyncIterator[HelpDesk]:
-        """The application, with clients that are closed after the block."""
-        gpt, embeddings = _settings(self._vendors.openai_url), _settings(self._embeddings.openai_url)
-        claude = _settings(self._vendors.anthropic_url)
+        """The application, with clients that are watched, and closed after the block."""
+        gpt, claude = self._vendors.openai_url, self._vendors.anthropic_url
         async with AsyncExitStack() as stack:
             enter, enter_async = stack.enter_context, stack.enter_async_context
             yield HelpDesk(
-                openai=enter(openai.OpenAI(**gpt, http_client=openai.DefaultHttpxClient(**_DIRECT))),
-                async_openai=await enter_async(
-                    openai.AsyncOpenAI(**gpt, http_client=openai.DefaultAsyncHttpxClient(**_DIRECT))
-                ),
-                embeddings=enter(openai.OpenAI(**embeddings, http_client=openai.DefaultHttpxClient(**_DIRECT))),
-                anthropic=enter(anthropic.Anthropic(**claude, http_client=anthropic.DefaultHttpxClient(**_DIRECT))),
+                openai=enter(_client(openai.OpenAI, gpt, openai.DefaultHttpxClient)),
+                async_openai=await enter_async(_client(openai.AsyncOpenAI, gpt, openai.DefaultAsyncHttpxClient)),
+                embeddings=enter(_client(openai.OpenAI, self._embeddings.openai_url, openai.DefaultHttpxClient)),
+                anthropic=enter(_client(anthropic.Anthropic, claude, anthropic.DefaultHttpxClient)),
                 async_anthropic=await enter_async(
-                    anthropic.AsyncAnthropic(**claude, http_client=anthropic.DefaultAsyncHttpxClient(**_DIRECT))
+                    _client(anthropic.AsyncAnthropic, claude, anthropic.DefaultAsyncHttpxClient)
                 ),
+                backoffice=self.backoffice,
+                deployment=lambda: self._deployment,
             )
 
 
-# A proxy of the environment would be asked for loopback too.
-_DIRECT: dict[str, Any] = {"mounts": {"all://127.0.0.1": None}}
-
-
-def _settings(url: str) -> dict[str, Any]:
-    return {"base_url": url, "api_key": "sk-simulated", "timeout": 4.0, "max_retries": 1}
+def _client(kind: Callable[..., T], url: str, http: Callable[..., Any]) -> T:
+    client = kind(
+        base_url=url,
+        api_key="sk-simulated",
+        timeout=4.0,
+        max_retries=6,  # so many that a call outlasts a limit, which asks for waits of a second
+        http_client=http(mounts={"all://127.0.0.1": None}),  # a proxy of the environment would be asked for it too
+    )
+    return watch(client, account=f"demo-{kind.__module__.partition('.')[0]}")

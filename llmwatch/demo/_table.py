@@ -39,7 +39,13 @@ class Moment:
 
 
 class TableScreen:
-    """A table that is drawn anew in its place at each moment."""
+    """A table that is drawn anew in its place at each moment.
+
+    Attributes:
+        every: Seconds between two moments.
+    """
+
+    every = 0.5
 
     def __init__(self, console: Console, url: str) -> None:
         self._live = Live(console=console, auto_refresh=False)
@@ -58,7 +64,13 @@ class TableScreen:
 
 
 class LineScreen:
-    """A line of text every few seconds."""
+    """A line of text every few seconds.
+
+    Attributes:
+        every: Seconds between two moments.
+    """
+
+    every = 1.0
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -81,10 +93,12 @@ class LineScreen:
             self._console.print(line(moment), soft_wrap=True)
 
 
-def introduction(url: str) -> str:
+def introduction(application: str, url: str) -> str:
     """Where to look, and what to ask."""
     return rf"""
-Metrics: [bold]{url}/metrics[/] - once Prometheus scrapes it, ask:
+Application: [bold]{application}[/] (POST /chat /search /summaries /tickets)
+Incidents:   curl -X POST {application}/incidents/rate-limit
+Metrics:     [bold]{url}/metrics[/] - once Prometheus scrapes it, ask:
   Which feature costs how many dollars an hour?
     [cyan]sum by (feature) (rate(ai_cost_dollars_total\[5m])) * 3600[/]
   Which agent eats the tokens?

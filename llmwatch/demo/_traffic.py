@@ -1,22 +1,25 @@
-"""Traffic: visitors of the application, who come by chance, and not all of whom wait for their answer."""
+"""Traffic: visitors of the application, who come by chance over HTTP, and not all of whom wait for their answer."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
 from random import Random
-from typing import Self
+from typing import Any, Self
 
-from llmwatch.demo._application import HelpDesk
-from llmwatch.demo._stage import INCIDENTS, Stage
+from httpx2 import AsyncClient, HTTPError, Limits
+
+from llmwatch.demo._incidents import INCIDENTS
+from llmwatch.demo._stage import Stage
 
 _CALM, _TROUBLE = 30.0, 12.0  # seconds without and with an incident
-_THREADS = 64  # synchronous calls at a time
+_PATIENCE = 60.0  # seconds of a visitor: longer than the application needs in any incident
 
 _QUESTIONS = (
     "How do I change the address of an order that has been shipped?",
@@ -24,80 +27,86 @@ _QUESTIONS = (
     "My invoice of last month is too high, why is that?",
     "Can I get the raw data of my account as a file?",
 )
+_TICKETS = (
+    "The parcel of order #4711 has a dent, what now?",
+    "Order #1337 came without its second half.",
+    "I never got a confirmation at ada@example.org for order #2042!",
+    "Nothing has come so far, and I do not know why.",
+)
 _DOCUMENT = "The harbour office reports on berths, tides and the state of the quay. "
-
-
-async def _chat(desk: HelpDesk, random: Random) -> None:
-    async with await desk.chat(random.choice(_QUESTIONS)) as chunks:
-        async for _ in chunks:
-            pass
-
-
-async def _chat_and_leave(desk: HelpDesk, random: Random) -> None:
-    async with await desk.chat(random.choice(_QUESTIONS)) as chunks:
-        for _ in range(3):
-            await anext(chunks)
-
-
-async def _chat_without_patience(desk: HelpDesk, random: Random) -> None:
-    async with asyncio.timeout(random.uniform(0.15, 0.3)):
-        await _chat(desk, random)
-
-
-async def _chat_in_a_hurry(desk: HelpDesk, random: Random) -> None:
-    await desk.chat(random.choice(_QUESTIONS), patience=0.05)
-
-
-async def _search(desk: HelpDesk, random: Random) -> None:
-    await asyncio.to_thread(desk.search, random.choice(_QUESTIONS))
-
-
-async def _summarise(desk: HelpDesk, random: Random) -> None:
-    await desk.summarise(_DOCUMENT * random.randint(2, 12))
-
-
-async def _file(desk: HelpDesk, random: Random) -> None:
-    await asyncio.to_thread(desk.triage, random.choice(_QUESTIONS))
-
-
-async def _escalate(desk: HelpDesk, random: Random) -> None:
-    await asyncio.to_thread(desk.escalate, random.choice(_QUESTIONS))
 
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """What one visitor does, and how many calls of a model that makes."""
+    """What one visitor asks, how many calls of a model that makes, and after how many pieces the visitor leaves."""
 
-    make: Callable[[HelpDesk, Random], Awaitable[None]]
+    path: str
+    ask: Callable[[Random], dict[str, Any]]
     calls: int = 1
+    stay: int | None = None
+
+    async def make(self, client: AsyncClient, random: Random) -> str:
+        """The HTTP status of the answer, or `left`."""
+        async with client.stream("POST", self.path, json=self.ask(random)) as answer:
+            pieces = 0
+            async for _ in answer.aiter_raw():
+                pieces += 1
+                if pieces == self.stay:
+                    return "left"
+            return str(answer.status_code)
+
+
+def _question(**how: Any) -> Callable[[Random], dict[str, Any]]:
+    return lambda random: {"text": random.choice(_QUESTIONS), **how}
+
+
+def _ticket(**how: Any) -> Callable[[Random], dict[str, Any]]:
+    return lambda random: {"text": random.choice(_TICKETS), **how}
 
 
 # Dealt like cards, so that the rare ones come soon and in any short run.
 _DECK = (
-    *[_Visit(_chat)] * 13,
-    *[_Visit(_search, calls=2)] * 6,
-    *[_Visit(_summarise)] * 7,
-    *[_Visit(_file)] * 7,
-    *[_Visit(_escalate)] * 2,
-    _Visit(_chat_and_leave),
-    _Visit(_chat_without_patience),
-    _Visit(_chat_in_a_hurry),
+    *[_Visit("/chat", _question())] * 12,
+    *[_Visit("/search", _question(), calls=2)] * 6,
+    *[_Visit("/summaries", lambda random: {"text": _DOCUMENT * random.randint(2, 12)})] * 7,
+    *[_Visit("/tickets", _ticket())] * 7,
+    *[_Visit("/tickets", _ticket(urgent=True))] * 2,
+    _Visit("/chat", _question(), stay=3),
+    _Visit("/chat", _question(brief=True)),
+    _Visit("/chat", _question(patience=0.05)),
+    _Visit("/chat", lambda _: {"text": "Will you write to ada@example.org?"}, calls=0),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What goes wrong when: an incident after so many seconds; with `None` each in turn, with calm between them."""
+
+    incident: str | None = None
+    after: float = _CALM
 
 
 class Traffic:
     """Sends visitors from `with` until `close_doors()`; after the block nobody is inside any more.
 
     Args:
-        stage: Where they go.
+        stage: Whose incidents are begun and ended.
+        url: Where the application is.
         seed: What decides who comes when.
         rate: Calls of a model per second, on average.
+        plan: What goes wrong when.
+
+    Attributes:
+        visits: How many visitors got what, by path and HTTP status; `left` for those who did not stay to the end.
     """
 
-    def __init__(self, stage: Stage, seed: int, rate: float) -> None:
+    def __init__(self, stage: Stage, url: str, seed: int, rate: float, plan: Plan) -> None:
+        self.visits: Counter[tuple[str, str]] = Counter()
         self._stage = stage
+        self._url = url
         self._random = Random(seed)
         self._rate = rate
+        self._plan = plan
         self._executor = ThreadPoolExecutor(1, "llmwatch-demo")
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -113,7 +122,7 @@ class Traffic:
         if self.busy:
             with suppress(RuntimeError):  # it has ended this very moment
                 self._loop.call_soon_threadsafe(self._everything.cancel)
-            self._stage.close()
+            self._stage.break_off()
         self._executor.shutdown()
         self._run.result()
 
@@ -131,7 +140,6 @@ class Traffic:
     def _run_loop(self) -> None:
         with asyncio.Runner() as runner:
             self._loop = runner.get_loop()
-            self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, "llmwatch-demo-call"))
             self._doors_closed = asyncio.Event()
             with suppress(asyncio.CancelledError):
                 runner.run(self._open())
@@ -141,24 +149,24 @@ class Traffic:
         assert task is not None
         self._everything = task
         self._ready.set()
-        async with self._stage.help_desk() as desk:
-            try:
-                async with asyncio.TaskGroup() as inside:
-                    await self._let_in(desk, inside)
-            finally:  # the clients must outlive the threads that use them
-                await self._loop.shutdown_default_executor()
+        limits = Limits(max_connections=None, max_keepalive_connections=None)
+        async with (
+            AsyncClient(base_url=self._url, timeout=_PATIENCE, limits=limits, trust_env=False) as client,
+            asyncio.TaskGroup() as inside,
+        ):
+            await self._let_in(client, inside)
 
-    async def _let_in(self, desk: HelpDesk, inside: asyncio.TaskGroup) -> None:
-        incidents = inside.create_task(self._incidents())
+    async def _let_in(self, client: AsyncClient, inside: asyncio.TaskGroup) -> None:
+        course = inside.create_task(self._course())
         due = self._loop.time()
-        for visit in self._visitors():
+        for visit in self._visits():
             due += visit.calls * self._random.uniform(0.2, 1.8) / self._rate
             if await self._closed_by(due):
                 break
-            inside.create_task(_visited(visit, desk, Random(self._random.random())))
-        incidents.cancel()
+            inside.create_task(self._visited(visit, client, Random(self._random.random())))
+        course.cancel()
 
-    def _visitors(self) -> Iterator[_Visit]:
+    def _visits(self) -> Iterator[_Visit]:
         while True:
             yield from self._random.sample(_DECK, len(_DECK))
 
@@ -168,14 +176,25 @@ class Traffic:
                 await self._doors_closed.wait()
         return self._doors_closed.is_set()
 
-    async def _incidents(self) -> None:
-        for incident in cycle(INCIDENTS):
-            await asyncio.sleep(_CALM)
-            self._stage.begin(incident)
-            await asyncio.sleep(_TROUBLE)
-            self._stage.begin(None)
+    async def _visited(self, visit: _Visit, client: AsyncClient, random: Random) -> None:
+        status = "left"
+        try:
+            status = await visit.make(client, random)
+        except HTTPError:  # the application has broken off
+            return
+        finally:
+            self.visits[visit.path, status] += 1
 
+    async def _course(self) -> None:
+        """What goes wrong by itself, unless somebody takes the incidents into their own hands."""
+        names = [self._plan.incident] if self._plan.incident else cycle(INCIDENTS)
+        for name in names:
+            await asyncio.sleep(self._plan.after)
+            self._unless_by_hand(name)
+            if not self._plan.incident:
+                await asyncio.sleep(_TROUBLE)
+                self._unless_by_hand(None)
 
-async def _visited(visit: _Visit, desk: HelpDesk, random: Random) -> None:
-    with suppress(Exception):  # the visitor is told to come back later
-        await visit.make(desk, random)
+    def _unless_by_hand(self, name: str | None) -> None:
+        if not self._stage.by_hand:
+            self._stage.begin(name)

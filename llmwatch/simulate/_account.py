@@ -34,12 +34,13 @@ class Account:
         self._count = 0
         self._limits = RateLimits()
         self._lock = threading.Lock()
-        self._limits.configure(dialect.limits(behaviour))
+        self.set(behaviour)
 
     def set(self, behaviour: Behaviour) -> None:
+        others = {"requests": behaviour.others_requests_per_minute}
         with self._lock:
             self._behaviour = behaviour
-            self._limits.configure(self.dialect.limits(behaviour))
+            self._limits.configure(self.dialect.limits(behaviour), others)
 
     def script(self, outcomes: Iterable[Outcome]) -> None:
         wanted = tuple(outcomes)

@@ -28,7 +28,7 @@ Outcome = Literal[
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
 _SHARES = ("cached_share", "cache_write_share", "reasoning_share")
-_TIMES = ("latency", "chunk_gap", "retry_after")
+_TIMES = ("latency", "chunk_gap", "retry_after", "least_wait")
 _FACTORS = ("latency_spread", "answer_spread", "prompt_scale", "slow_factor")
 _SIZES = ("chunk_tokens", "answer_tokens")
 _LIMITS = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute")
@@ -69,11 +69,16 @@ class Behaviour:
     """How many times longer the latency of `slow_start` and the gaps of `slow_stream` are."""
     retry_after: float = 1.0
     """Seconds that a `rate_limit` fault asks the client to wait. (An exhausted limit asks for what is true.)"""
+    least_wait: float = 0.0
+    """Seconds below which an exhausted limit never asks, as vendors that round up to whole ones do."""
     requests_per_minute: float | None = 10_000
     """Real requests per real minute, whatever the time scale; beyond them comes a 429. None is unlimited."""
     input_tokens_per_minute: float | None = 10_000_000
     """OpenAI has one limit for input and output together: the sum of both; None in either makes it unlimited."""
     output_tokens_per_minute: float | None = 2_000_000
+    others_requests_per_minute: float = 0.0
+    """What others take of `requests_per_minute` on the same account. They have used up what there was when this
+    begins, and the limit refills by so much less."""
 
     def __post_init__(self) -> None:
         for name in _SHARES:
@@ -85,6 +90,9 @@ class Behaviour:
         for name in _LIMITS:
             limit = getattr(self, name)
             self._check(name, limit is None or 0 < limit < math.inf, "must be more than 0, or None for unlimited")
+        others, requests = self.others_requests_per_minute, self.requests_per_minute
+        fits = others == 0 if requests is None else 0 <= others < requests
+        self._check("others_requests_per_minute", fits, "must be less than requests_per_minute")
         self._check("cached_share", self.cached_share + self.cache_write_share <= 1.0, "and cache_write_share exceed 1")
         for kind, rate in self.faults.items():
             check_outcome(kind)

@@ -109,7 +109,8 @@ class Conversation:
         bad: BadRequestError | None = None,
     ) -> None:
         await self._pause(self._turn.plan.first_byte * _ERRORS_COME_SOONER)
-        wait = shortage.wait if shortage else self._turn.behaviour.retry_after
+        behaviour = self._turn.behaviour
+        wait = max(shortage.wait, behaviour.least_wait) if shortage else behaviour.retry_after
         refusal = self._account.dialect.refuse(
             Complaint(
                 kind=kind,

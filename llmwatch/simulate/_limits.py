@@ -28,22 +28,28 @@ class Shortage:
 class _Bucket:
     per_minute: float
     level: float
+    others: float = 0.0  # per minute, on the same account
 
     def need(self, amount: float) -> float:
         # What exceeds a whole minute's worth could never be served, so it is let through once the bucket is full.
         return min(amount, self.per_minute)
 
     def wait(self, amount: float) -> float:
-        return max(0.0, self.need(amount) - self.level) * 60.0 / self.per_minute
+        return max(0.0, self.need(amount) - self.level) / self.refill_rate
+
+    @property
+    def refill_rate(self) -> float:
+        """What comes back in a second, and is not taken by others."""
+        return (self.per_minute - self.others) / 60.0
 
     def refill(self, seconds: float) -> None:
-        self.level = min(self.per_minute, self.level + seconds * self.per_minute / 60.0)
+        self.level = min(self.per_minute, self.level + seconds * self.refill_rate)
 
     def state(self) -> LimitState:
         return LimitState(
             limit=round(self.per_minute),
             remaining=max(0, int(self.level)),
-            reset=(self.per_minute - self.level) * 60.0 / self.per_minute,
+            reset=(self.per_minute - self.level) / self.refill_rate,
         )
 
 
@@ -55,12 +61,16 @@ class RateLimits:
         self._buckets: dict[str, _Bucket] = {}
         self._at = clock()
 
-    def configure(self, limits: Mapping[str, float | None]) -> None:
-        """Set the limits per minute; what remains of a known resource is kept as far as it fits."""
+    def configure(self, limits: Mapping[str, float | None], others: Mapping[str, float] | None = None) -> None:
+        """Set the limits per minute; what remains of a known resource is kept as far as it fits.
+
+        `others` is what somebody else takes of a resource per minute, who has taken what remained of it, too.
+        """
         self._refill()
+        others = others or {}
         kept = {name: bucket.level for name, bucket in self._buckets.items()}
         self._buckets = {
-            name: _Bucket(limit, min(limit, kept.get(name, limit)))
+            name: _Bucket(limit, 0.0 if others.get(name) else min(limit, kept.get(name, limit)), others.get(name, 0.0))
             for name, limit in limits.items()
             if limit is not None
         }

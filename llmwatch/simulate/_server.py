@@ -98,8 +98,16 @@ class LoopbackServer:
         self._exchanges.discard(exchange)
         self.ledger.closed()
 
+    def hang_up(self) -> None:
+        """End what is under way and go on serving."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end_exchanges)
+
     def _end_all(self) -> None:
         self._closing = True
+        self._end_exchanges()
+
+    def _end_exchanges(self) -> None:
         for exchange in self._exchanges:
             exchange.close_by_vendor()
 

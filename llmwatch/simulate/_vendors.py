@@ -90,6 +90,11 @@ class Vendors:
         """
         self._account(provider).script(outcomes)
 
+    def hang_up(self) -> None:
+        """Break off what is under way, and go on serving; nothing when nothing is served."""
+        if self._server is not None:
+            self._server.hang_up()
+
     @property
     def served(self) -> tuple[Served, ...]:
         """What has been served so far, in the order in which it ended.
