@@ -18,20 +18,18 @@ class Account:
         extra: The values of the labels that the application declares, which end the keys of the metrics of calls.
 
     Attributes:
+        labels: As given.
         clients: Accounts of the same calls under other names, by whatever tells these apart.
     """
 
-    __slots__ = ("_cells", "_extra", "_labels", "_places", "clients")
+    __slots__ = ("_cells", "_extra", "_places", "clients", "labels")
 
     def __init__(self, cells: Cells, labels: Mapping[str, str], extra: Key = ()) -> None:
         self.clients: dict[Key, Account] = {}
         self._cells = cells
-        self._labels = labels
+        self.labels = labels
         self._extra = extra
         self._places: dict[tuple[Metric, Key], list[Any]] = {}
-
-    def __getitem__(self, label: str) -> str:
-        return self._labels[label]
 
     def add(self, metric: Metric, amount: Amount, *rest: str) -> None:
         """Adds to a counter, 0 shows it, or gives a histogram a value; `rest` are the labels that the account lacks."""
@@ -45,7 +43,7 @@ class Account:
             place[0] += amount
 
     def _find(self, metric: Metric, rest: Key, *, counting: bool) -> list[Any]:
-        stated = tuple([self._labels[name] for name in metric.labels if name in self._labels])
+        stated = tuple([self.labels[name] for name in metric.labels if name in self.labels])
         key = stated + rest + (self._extra if metric.call else ())
         place: list[Any]
         if metric.kind == "histogram":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from llmwatch._attempts import Attempt
     from llmwatch.errors import ErrorKind
-    from llmwatch.extractors import Reading
+    from llmwatch.extractors import Gist, Reading
     from llmwatch.usage import Usage
 
 Status = Literal["success", "error", "cancelled", "abandoned"]
@@ -34,6 +34,7 @@ class CallRecord(NamedTuple):
         nested: Whether calls were observed inside this one.
         ticket: What the recorder gave out when the call was opened.
         attempts: The HTTP requests that it was made of, in the order of their ends, where its client is watched.
+        gist: What was kept of the response, where nobody has read it yet.
     """
 
     labels: Mapping[str, str]
@@ -48,6 +49,23 @@ class CallRecord(NamedTuple):
     nested: bool = False
     ticket: object = None
     attempts: tuple[Attempt, ...] = ()
+    gist: Gist | None = None
+
+    def understood(self) -> CallRecord:
+        """The record with what its response says, read now if it was only kept."""
+        if self.gist is None:
+            return self
+        reading = self.gist.reading()
+        status, error = _outcome(self.status, self.error, reading)
+        usage = None if reading is None else reading.usage
+        return CallRecord(self.labels, status, self.duration, error, reading, usage, *self[6:-1])
+
+
+def _outcome(status: Status, error: ErrorKind | None, reading: Reading | None) -> tuple[Status, ErrorKind | None]:
+    """How a call has ended: an answer may say that there is none."""
+    if status == "success" and reading is not None and reading.error is not None:
+        return "error", reading.error
+    return status, error
 
 
 def completed(labels: Mapping[str, str], reading: Reading | None) -> Mapping[str, str]:
@@ -76,6 +94,7 @@ class Call:
         "_chunks",
         "_claimed",
         "_first",
+        "_gist",
         "_last",
         "_nested",
         "_reading",
@@ -98,6 +117,7 @@ class Call:
         self._claimed = self._nested = False
         self._chunks = 0
         self._first = self._last = started
+        self._gist: Gist | None = None
         self._reading: Reading | None = None
         self._usage: Usage | None = None
         self._attempts: list[Attempt] = []
@@ -113,7 +133,7 @@ class Call:
     @property
     def known(self) -> Mapping[str, str]:
         """Its labels, with what the response knows better, as far as it has come."""
-        return completed(self.labels, self._reading)
+        return completed(self.labels, self._reading if self._gist is None else self._gist.reading())
 
     def attempted(self, attempt: Attempt) -> bool:
         """An HTTP request of the call has ended; whether it goes into the record, which it does not after the end."""
@@ -137,10 +157,18 @@ class Call:
             self._first = now
         self._chunks += 1
 
+    def keep(self, gist: Gist) -> bool:
+        """Takes what is worth keeping of the response; whether that will do, as nobody else has a claim to it."""
+        if self.outer is not None or self._nested or self._reading or self._usage or self._gist or not self._alive:
+            return False
+        self._gist = gist
+        return True
+
     def read(self, reading: Reading | None) -> None:
         """The response has been read; the usages of several responses add up."""
         if reading is None or not self._alive:
             return
+        self._understand()
         self._reading = reading
         if reading.usage is not None:
             self.consume(reading.usage)
@@ -149,11 +177,18 @@ class Call:
         """Adds to what the call has consumed, and takes it from the calls around it."""
         if not self._alive:
             return
+        self._understand()
         self._usage = usage if self._usage is None else self._usage + usage
         outer = self.outer
         while outer is not None:
             outer._claimed = True
             outer = outer.outer
+
+    def _understand(self) -> None:
+        """Reads what was only kept, because more has come."""
+        if self._gist is not None:
+            gist, self._gist = self._gist, None
+            self.read(gist.reading())
 
     def end(self, now: float, status: Status, error: ErrorKind | None = None) -> CallRecord | None:
         """Ends the call; the record the first time, `None` ever after.
@@ -165,8 +200,7 @@ class Call:
         except IndexError:
             return None
         reading = self._reading
-        if status == "success" and reading is not None and reading.error is not None:
-            status, error = "error", reading.error
+        status, error = _outcome(status, error, reading)
         complete = self._chunks and status == "success"
         return CallRecord(
             self.labels,
@@ -181,6 +215,7 @@ class Call:
             self._nested,
             self.ticket,
             tuple(self._taken()) if self._attempts else (),
+            self._gist,
         )
 
     def _taken(self) -> Iterator[Attempt]:

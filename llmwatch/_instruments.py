@@ -7,12 +7,13 @@ same collection, from the values that were parked since the last one, so any rea
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from llmwatch import metrics
-from llmwatch._bound import record_all
+from llmwatch._bound import begin_anew, capacity, collecting, record_all
+from llmwatch._neighbours import advice, neighbours
 from llmwatch._version import __version__
 from llmwatch.metrics import Metric
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from llmwatch._recorder import Recorder
 
 Callback = Callable[["CallbackOptions"], "Iterable[Observation]"]
+Point = tuple[Mapping[str, Any], Any]
+"""Attributes, and a total or the SDK's point of a histogram."""
 
 
 class Publication:
@@ -32,8 +35,9 @@ class Publication:
     changes the recorder behind it.
     """
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, provider: MeterProvider) -> None:
         self._meter = meter
+        self._provider: ref[MeterProvider] | None = ref(provider)  # until its neighbours have been spoken of
         self._instruments: dict[Metric, Any] = {}
         self._lock = threading.Lock()
         self.recorder: Recorder | None = None
@@ -44,11 +48,28 @@ class Publication:
         for metric in (metrics.BUILD_INFO, *recorder.metrics):
             if metric not in self._instruments:  # made outside our lock: the SDK's own lock is around our reports
                 self._instruments[metric] = self._create(metric)
+        recorder.make_room(*self._room())
         with self._lock:
             for earlier in adopted:
                 recorder.adopt(earlier)
             recorder.outlet = self
             self.recorder = recorder
+
+    def changes(self) -> Hashable:
+        """Something that is another whenever a collection would find something new."""
+        return self.recorder.changes() if self.recorder is not None else 0
+
+    def begin_anew(self) -> None:
+        """In a forked child: shows nothing until it is told what, and no reader has seen anything of it."""
+        self._lock = threading.Lock()
+        self.recorder = None
+        begin_anew(self._instruments.values())
+
+    def _room(self) -> tuple[dict[str, int], list[str]]:
+        """How many label sets the readers take of each metric, and the metrics of which they were given more."""
+        capacities = {metric.name: capacity(instrument) for metric, instrument in list(self._instruments.items())}
+        room = {name: limit for name, (limit, _) in capacities.items() if limit is not None}
+        return room, [name for name, (_, cut) in capacities.items() if cut]
 
     def _create(self, metric: Metric) -> Any:
         if metric.kind == "histogram":
@@ -74,7 +95,7 @@ class Publication:
                 if recorder is None or metric not in recorder.metrics:
                     return ()
                 if metric is metrics.BUILD_INFO:
-                    recorder.settle(collecting=True)
+                    self._settle(recorder)
                 names, totals = recorder.label_names(metric), recorder.totals(metric)
             return [
                 Observation(value if isinstance(value, int) else float(value), _attributes(metric, names, key))
@@ -83,15 +104,59 @@ class Publication:
 
         return report
 
+    def _settle(self, recorder: Recorder) -> None:
+        recorder.make_room(*self._room())  # of readers, too, that have come since
+        recorder.settle(collecting=True)
+        self._look_around(recorder)
+
+    def _look_around(self, recorder: Recorder) -> None:
+        """Advises, once, where another instrumentation counts the same calls in metrics of the same names."""
+        if self._provider is None:
+            return
+        names = {metric.name for metric in recorder.metrics if metric.set in ("legacy", "latest")}
+        try:
+            if found := neighbours(self._provider(), names, self._meter.name):
+                self._provider = None
+                with recorder.shield.silence(aside=True):
+                    recorder.shield.advise(advice(found))
+        except Exception as error:  # another SDK's provider, or a logging handler of the host's own
+            recorder.shield.report("neighbours", error)
+
+    def snapshot(self, reader: Any) -> list[tuple[Metric, list[Point]]] | None:
+        """What a cumulative reader would collect of our instruments, at a fifth of the cost.
+
+        `None` where only the reader itself can do that.
+        """
+        recorder, build_info = self.recorder, self._instruments.get(metrics.BUILD_INFO)
+        if recorder is None:
+            return []
+        with collecting(build_info, reader) as points_of:
+            if points_of is None:
+                return None
+            with self._lock:
+                self._settle(recorder)
+                found = [(metric, self._totals(recorder, metric)) for metric in recorder.metrics]
+            return [(metric, totals or self._distributions(metric, points_of)) for metric, totals in found]
+
+    def _totals(self, recorder: Recorder, metric: Metric) -> list[Point]:
+        names = recorder.label_names(metric)
+        return [(_attributes(metric, names, key), value) for key, value in recorder.totals(metric)]
+
+    def _distributions(self, metric: Metric, points_of: Callable[[Any], list[Any]]) -> list[Point]:
+        found = points_of(self._instruments[metric]) if metric.kind == "histogram" else []
+        return [(point.attributes, point) for point in found]
+
     def take_some(self, recorder: Recorder, most: int) -> None:
         """Hands up to so many histogram values to their instruments, outside of a collection."""
         for metric, key, value in recorder.cells.take(most):
-            self._instruments[metric].record(value, _attributes(metric, recorder.label_names(metric), key))
+            if instrument := self._instruments.get(metric):  # none, where its set was given up before it was shown
+                instrument.record(value, _attributes(metric, recorder.label_names(metric), key))
 
     def take_all(self, recorder: Recorder) -> None:
         """Hands all histogram values to their instruments, inside a collection."""
         for metric, key, values in recorder.cells.take_all():
-            record_all(self._instruments[metric], values, _attributes(metric, recorder.label_names(metric), key))
+            if instrument := self._instruments.get(metric):
+                record_all(instrument, values, _attributes(metric, recorder.label_names(metric), key))
 
 
 _publications: WeakKeyDictionary[MeterProvider, Publication] = WeakKeyDictionary()
@@ -101,8 +166,14 @@ def publication_on(provider: MeterProvider) -> Publication:
     """The publication of this provider, made on first use."""
     publication = _publications.get(provider)
     if publication is None:
-        publication = _publications[provider] = Publication(provider.get_meter("llmwatch", __version__))
+        publication = _publications[provider] = Publication(provider.get_meter("llmwatch", __version__), provider)
     return publication
+
+
+def begin_anew_on(provider: MeterProvider) -> None:
+    """In a forked child: the provider's publication, if it has one, begins anew."""
+    if (publication := _publications.get(provider)) is not None:
+        publication.begin_anew()
 
 
 def _attributes(metric: Metric, names: Iterable[str], key: Key) -> Mapping[str, str]:

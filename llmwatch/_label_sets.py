@@ -28,6 +28,7 @@ class LabelSets:
 
     Attributes:
         folds: How often a call's whole label set was folded.
+        mapping: Whether any label has a mapper.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class LabelSets:
         self._shield = shield
         self._budgets = budgets
         self._mappers = Mappers(shield, budgets.mappers)
-        self._mapping = bool(budgets.mappers)
+        self.mapping = bool(budgets.mappers)
         self.forget_mapped = self._mappers.forget
         self._declared = declared
         self._full = full
@@ -83,7 +84,7 @@ class LabelSets:
 
     def plain(self, labels: Mapping[str, str]) -> Key | None:
         """What is stated of a call's labels, where nothing maps them and none is undeclared."""
-        if self._mapping or not labels.keys() <= self._known:
+        if self.mapping or not labels.keys() <= self._known:
             return None
         return tuple([labels.get(name, "") for name in self._names])
 
@@ -112,7 +113,7 @@ class LabelSets:
 
     def _values(self, names: Key, labels: Mapping[str, str]) -> Key:
         """What is stated for these labels, or what their mappers make of it."""
-        if not self._mapping:
+        if not self.mapping:
             return tuple([labels.get(name, "") for name in names])
         return tuple([self._mappers.of(_OURS.get(name, name), labels.get(name, "")) for name in names])
 

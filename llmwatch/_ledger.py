@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,14 +34,13 @@ _ANNOUNCED = 500  # label sets of decorated functions that are shown again after
 
 
 class Ticket:
-    """An open call: when it began, in seconds since 1970, and its place in the in-flight gauge."""
+    """An open call: what is stated of it, and when it began, in seconds since 1970."""
 
-    __slots__ = ("began", "key", "labels")
+    __slots__ = ("began", "labels")
 
     def __init__(self, labels: Mapping[str, str], began: float) -> None:
         self.labels = labels
         self.began = began
-        self.key: Key = ()
 
 
 class Measured(NamedTuple):
@@ -95,6 +94,7 @@ class Ledger:
         self._unpriced: deque[tuple[CallRecord, Mapping[str, str]]] = deque()
         self._announced: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
         self._accounts: dict[Key | None, Account] = {}
+        self._places: dict[Key, Key] = {}
         self._seen: set[tuple[str, Key]] = set()  # what has had its outcomes shown
 
     @property
@@ -102,13 +102,11 @@ class Ledger:
         """How often a whole label set was folded, because there was no room for its series."""
         return self.cells.folded + self._label_sets.folds
 
-    def open(self, ticket: Ticket) -> None:
-        """A call has begun."""
-        labels = ticket.labels
-        key = self._label_sets.of(metrics.ACTIVE_REQUESTS, labels)
-        ticket.key = self.cells.add(metrics.ACTIVE_REQUESTS, key, 1)
-        if labels.get("model"):
-            self._account(labels)
+    def show_open(self, tickets: Iterable[Ticket]) -> None:
+        """These calls are open, and no others."""
+        open_now = Counter([self._place(ticket.labels) for ticket in tickets])
+        for key, _ in self.cells.totals(metrics.ACTIVE_REQUESTS):
+            self.cells.put(metrics.ACTIVE_REQUESTS, key, open_now[key])
 
     def announce(self, labels: Mapping[str, str]) -> None:
         """Calls with these labels are going to be made."""
@@ -123,8 +121,9 @@ class Ledger:
 
     def enter(self, record: CallRecord) -> None:
         """A call has ended."""
+        record = self._understood(record)
         if isinstance(record.ticket, Ticket):
-            self.cells.add(metrics.ACTIVE_REQUESTS, record.ticket.key, -1)
+            self._place(record.ticket.labels)
         labels = completed(record.labels, record.reading)
         cost = self._price(record, labels)
         account = self._account(labels, counting=True)
@@ -227,6 +226,26 @@ class Ledger:
     def _overflowed(self, label: str) -> None:
         self.cells.add(metrics.LABEL_OVERFLOW, (label,), 1)
 
+    def _understood(self, record: CallRecord) -> CallRecord:
+        try:
+            return record.understood()
+        except Exception as error:
+            self._shield.report("extractor", error)
+            return record._replace(gist=None)
+
+    def _place(self, labels: Mapping[str, str]) -> Key:
+        """A call's place in the in-flight gauge, which begins at 0, as does what else is known of the call."""
+        names = metrics.ACTIVE_REQUESTS.labels
+        stated = tuple([labels.get(name, "") for name in names])
+        key = self._places.get(stated)
+        if key is None:
+            key = self.cells.add(metrics.ACTIVE_REQUESTS, self._label_sets.of(metrics.ACTIVE_REQUESTS, labels), 0)
+            if key == stated and not self._label_sets.mapping:
+                self._places[stated] = key
+            if labels.get("model"):
+                self._account(labels)
+        return key
+
     def _account(self, labels: Mapping[str, str], *, counting: bool = False) -> Account:
         """What calls of a label set add to, each label bounded; a new one begins at 0."""
         stated = self._label_sets.plain(labels)
@@ -243,12 +262,12 @@ class Ledger:
 
     def _client(self, record: CallRecord, account: Account) -> Account:
         """The same account under the convention's names: the common client attributes."""
-        answered = account["model"] if record.reading is not None and record.reading.model is not None else ""
+        answered = account.labels["model"] if record.reading is not None and record.reading.model is not None else ""
         names = (record.labels.get("model", ""), answered)
         client = account.clients.get(names)
         if client is None:
             requested = self._label_sets.shown("model", names[0])
-            values = (account["operation"], account["provider"], requested, answered)
+            values = (account.labels["operation"], account.labels["provider"], requested, answered)
             client = Account(self.cells, dict(zip(metrics.CLIENT_ATTRIBUTES, values, strict=True)))
             if requested == names[0]:
                 account.clients[names] = client

@@ -126,9 +126,11 @@ class Ongoing(Underway):
         self.call.chunk(self._clock())
 
     def respond(self, response: Any) -> None:
-        """Reads what the response says."""
+        """Reads what the response says, or keeps the gist of it to be read when the record is folded."""
         try:
-            self.call.read(self._read(response))
+            gist = self._gist(response)
+            if gist is None or not self.call.keep(gist):
+                self.call.read(self._read(response))
         except Exception as error:
             self.shield.report("extractor", error)
 
@@ -143,6 +145,11 @@ class Ongoing(Underway):
             self._recorder.closed(record)
             if self._run is not None:
                 self._run.called(record.usage)
+
+    def _gist(self, response: Any) -> extractors.Gist | None:
+        if self.extractor is not None or self._run is not None:  # a run adds its tokens up as they come
+            return None
+        return extractors.gist(response, provider=self.call.labels.get("provider"))
 
     def _read(self, response: Any) -> extractors.Reading | None:
         provider = self.call.labels.get("provider")

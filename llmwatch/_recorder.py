@@ -41,7 +41,7 @@ class Announcement:
     labels: Mapping[str, str]
 
 
-Inbox = deque[CallRecord | Ticket | Measured | Announcement]
+Inbox = deque[CallRecord | Measured | Announcement]
 
 
 class Outlet(Protocol):
@@ -92,6 +92,8 @@ class Recorder:
         self._wall = wall
         self._lock = threading.Lock()
         self._parked: Inbox = deque()
+        self._open: set[Any] = set()
+        self._opens = [self._open]
         self._inboxes = [self._parked]  # and those of earlier recorders, whose open calls still bring their records
         self._retired = False
         self._folded = 0
@@ -102,11 +104,12 @@ class Recorder:
     def opened(self, labels: Mapping[str, str]) -> Ticket:
         """A call has begun; the ticket comes back with its record."""
         ticket = Ticket(labels, self._wall())
-        self._parked.append(ticket)
+        self._open.add(ticket)
         return ticket
 
     def closed(self, record: CallRecord) -> None:
         """A call has ended. Never waits."""
+        self._open.discard(record.ticket)
         self._parked.append(record)
         if len(self._parked) > _RELIEF_ABOVE:
             self._relieve()
@@ -125,7 +128,8 @@ class Recorder:
         """Something that is another whenever a collection would find something new."""
         with self._lock:
             entered = self._folded + sum(len(inbox) for inbox in self._inboxes)
-        return id(self), entered, self.price_table, sum(self.shield.counts().values())
+            open_now = sum(len(tickets) for tickets in self._opens)
+        return id(self), entered, open_now, self.price_table, sum(self.shield.counts().values())
 
     def settle(self, *, collecting: bool = False) -> None:
         """Folds everything that is parked, and hands all histogram values over; whoever collects calls it first.
@@ -140,6 +144,7 @@ class Recorder:
             for inbox in self._inboxes:
                 self._fold(inbox, len(inbox))
             self._ledger.price_late()
+            self._ledger.show_open([ticket for tickets in self._opens for ticket in tickets.copy()])
             self._ledger.forget_mapped()
             self._advise_on_series()
             if self.outlet is not None:
@@ -187,6 +192,7 @@ class Recorder:
         with earlier._lock, self._lock:
             earlier._retired = True
             self._inboxes = [*earlier._inboxes, *self._inboxes]
+            self._opens = [*earlier._opens, *self._opens]
             self._ledger.adopt(earlier._ledger)
             self._cut |= earlier._cut
             self._advised = self._advised or earlier._advised
@@ -260,8 +266,6 @@ class Recorder:
             try:
                 if isinstance(entry, CallRecord):
                     self._ledger.enter(entry)
-                elif isinstance(entry, Ticket):
-                    self._ledger.open(entry)
                 elif isinstance(entry, Measured):
                     self._ledger.measure(entry)
                 else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,10 @@ from pydantic import (
     field_validator,
 )
 
+from llmwatch._access import Auth, Tls, check_exposure, read_auth, read_tls
+from llmwatch._providers import global_provider
+from llmwatch._targets import OtlpTarget, PushTarget, read_otlp, read_push
+from llmwatch.cardinality import DEFAULT_LIMITS, Label
 from llmwatch.metrics import CALL_LABELS, CATALOGUE, Semconv
 from llmwatch.pricing import load_overrides
 
@@ -28,15 +32,26 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-def _allowed(values: Any) -> tuple[str, ...] | int:
-    """The values that a label may have, or how many there may be."""
-    if isinstance(values, int) and not isinstance(values, bool) and values >= 1:
+def _declared_label(values: Any) -> Label:
+    """A label from the values that it may have, from how many there may be, or as it is."""
+    if isinstance(values, Label):
         return values
-    if isinstance(values, Iterable) and not isinstance(values, str | bytes):
-        listed = tuple(values)
-        if listed and all(isinstance(value, str) for value in listed):
-            return listed
-    raise ValueError("list the values that it may have, as strings, or say how many there may be, at least 1")
+    try:
+        label = Label(limit=values) if isinstance(values, int) else Label(values)
+    except ValueError:
+        label = Label()
+    if label == Label():
+        raise ValueError("list the values that it may have, as strings, or say how many there may be, at least 1")
+    return label
+
+
+def _directory(path: Any) -> str:
+    """An absolute path, which stays the same when the program changes its directory."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise ValueError("pass the path of a directory")
+    if os.name != "posix":
+        raise ValueError("workers share a page on POSIX systems only; give each a port of its own")
+    return os.path.abspath(os.fsdecode(path))
 
 
 # The exporter writes several underscores as one; names that begin with two are Prometheus' own.
@@ -53,10 +68,18 @@ class Settings(BaseModel):
     meter_provider: Any = None
     port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_no_bool)] | None = None
     host: Annotated[str, StringConstraints(min_length=1)] = "127.0.0.1"
-    labels: dict[LabelName, Annotated[tuple[str, ...] | int, PlainValidator(_allowed)]] = {}
+    labels: dict[LabelName, Annotated[Label, PlainValidator(_declared_label)]] = {}
     label_limits: dict[str, Limit] = {}
+    baggage: tuple[str, ...] = ()
     prices: Any = None
     semconv: Semconv = "legacy"
+    auth: Annotated[Auth, PlainValidator(read_auth)] | None = None
+    tls: Annotated[Tls, PlainValidator(read_tls)] | None = None
+    insecure: bool = False
+    otlp: Annotated[OtlpTarget | Literal[False], PlainValidator(read_otlp)] | None = None
+    pushgateway: Annotated[PushTarget, PlainValidator(read_push)] | None = None
+    worker_dir: Annotated[str, PlainValidator(_directory)] | None = None
+    live: bool = True
 
     @field_validator("meter_provider")
     @classmethod
@@ -80,6 +103,18 @@ class Settings(BaseModel):
             raise ValueError(f"there is no label {name!r}; there are {', '.join(sorted(known))}")
         return limits
 
+    @field_validator("baggage")
+    @classmethod
+    def _may_come_from_outside(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        labels: dict[str, Label] = info.data.get("labels", {})
+        known = {"feature", "agent", *labels}
+        for name in names:
+            if name not in known and "labels" in info.data:
+                raise ValueError(f"there is no label {name!r} for it; there are {', '.join(sorted(known))}")
+            if name in labels and labels[name].mapper is not None:
+                raise ValueError(f"the label {name!r} has a mapper: what it is given must not leave the process")
+        return tuple(dict.fromkeys(names))
+
     @field_validator("prices")
     @classmethod
     def _can_be_read(cls, prices: Any) -> Any:
@@ -89,8 +124,10 @@ class Settings(BaseModel):
             raise ValueError("pass the path of a price file, or what would stand in it") from None
 
 
-_TAKEN = {label for metric in CATALOGUE for label in metric.prometheus_labels} | {*CALL_LABELS, "le", "series"}
-_LIMITED = {*CALL_LABELS, "series"}
+_OPEN = {"feature", "agent", "model"}  # labels of ours, about which the application may declare something
+_LABELS = {label for metric in CATALOGUE for label in metric.prometheus_labels}
+_TAKEN = (_LABELS | {*CALL_LABELS, "le", "series"}) - _OPEN
+_LIMITED = set(DEFAULT_LIMITS)
 
 
 def settings(arguments: Mapping[str, Any]) -> Settings:
@@ -100,20 +137,38 @@ def settings(arguments: Mapping[str, Any]) -> Settings:
         ValueError: Naming the argument or the variable, and what it should be.
     """
     values, sources = dict(arguments), dict.fromkeys(arguments, "configure")
-    for name, (variable, raw) in _environment().items():
+    provider = values.get("meter_provider") or global_provider()
+    for name, (variable, raw) in _environment(followed=provider is not None).items():
         if values.get(name) is None:
             values[name], sources[name] = _parsed(name, variable, raw), variable
     try:
-        return Settings(**{name: value for name, value in values.items() if value is not None})
+        chosen = Settings(**{name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
         raise ValueError("; ".join(_explained(problem, sources) for problem in error.errors())) from None
+    if chosen.port is not None:
+        _check_exposure(chosen, sources)
+    return chosen
 
 
-def _environment() -> dict[str, tuple[str, str]]:
-    """The first variable that is set and not empty, for each argument that has some."""
+def _check_exposure(chosen: Settings, sources: Mapping[str, str]) -> None:
+    guarded = chosen.auth is not None or chosen.tls is not None
+    try:
+        check_exposure(chosen.host, guarded=guarded, insecure=chosen.insecure)
+    except ValueError as error:
+        raise ValueError(f"{_place('host', sources)}: {error}") from None
+
+
+def _environment(*, followed: bool) -> dict[str, tuple[str, str]]:
+    """The first variable that is set and not empty, for each argument that has some.
+
+    Args:
+        followed: Whether a provider of the program's follows those of OpenTelemetry's exporters already.
+    """
     found = {}
     for name, variables in _VARIABLES.items():
         for variable in variables:
+            if followed and variable.startswith("OTEL_EXPORTER_"):
+                continue
             if name not in found and (raw := os.environ.get(variable, "").strip()):
                 found[name] = (variable, raw)
     if "semconv" not in found and "gen_ai_latest_experimental" in os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", ""):
@@ -127,12 +182,24 @@ _VARIABLES = {
     "host": ("LLMWATCH_HOST", "OTEL_EXPORTER_PROMETHEUS_HOST"),
     "labels": ("LLMWATCH_LABELS",),
     "label_limits": ("LLMWATCH_LABEL_LIMITS",),
+    "baggage": ("LLMWATCH_BAGGAGE",),
     "prices": ("LLMWATCH_PRICES",),
     "semconv": ("LLMWATCH_SEMCONV",),
+    "auth": ("LLMWATCH_AUTH",),
+    "tls": ("LLMWATCH_TLS",),
+    "insecure": ("LLMWATCH_INSECURE",),
+    "otlp": ("LLMWATCH_OTLP",),
+    "pushgateway": ("LLMWATCH_PUSHGATEWAY",),
+    "worker_dir": ("LLMWATCH_WORKER_DIR", "PROMETHEUS_MULTIPROC_DIR"),
+    "live": ("LLMWATCH_LIVE",),
 }
 
 
 def _parsed(name: str, variable: str, raw: str) -> Any:
+    if name in ("baggage", "tls"):
+        return [part.strip() for part in raw.split(",")]
+    if name == "auth" and ":" in raw:
+        return tuple(raw.split(":", 1))
     read = _READERS.get(name)
     if read is None:
         return raw
@@ -160,8 +227,16 @@ _FORMS = {"labels": "'tier=free|pro,region=20'", "label_limits": "'feature=50,mo
 
 def _explained(problem: Any, sources: Mapping[str, str]) -> str:
     name, *rest = (str(part) for part in problem["loc"] if part != "[key]")
-    source = sources.get(name, "configure")
-    where = f"configure({name}=...)" if source == "configure" else source
+    where = _place(name, sources)
     detail = f"[{']['.join(rest)}]" if rest else ""
-    got = "" if name == "prices" else f"; got {problem['input']!r}"
+    got = "" if name in _UNSHOWN else f"; got {problem['input']!r}"
     return f"{where}{detail}: {problem['msg'].removeprefix('Value error, ')}{got}"
+
+
+_UNSHOWN = ("prices", "auth", "otlp", "pushgateway")  # too long, or with a password in it
+
+
+def _place(name: str, sources: Mapping[str, str]) -> str:
+    """Where an argument came from, in words."""
+    source = sources.get(name, "configure")
+    return f"configure({name}=...)" if source == "configure" else source

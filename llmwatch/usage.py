@@ -135,28 +135,29 @@ class Usage(_Counts):
         `text` is what no other kind claims, and is given whenever the total is known, other kinds when they are not
         0. Of a direction without a total only the known kinds are given.
         """
-        inputs = self.input_tokens, self._input_parts()
-        outputs = self.output_tokens, self._output_parts()
-        for direction, (total, named) in (("input", inputs), ("output", outputs)):
+        for direction, total, named in (
+            ("input", self.input_tokens, self._input_parts()),
+            ("output", self.output_tokens, self._output_parts()),
+        ):
+            known = [(direction, kind, tokens) for kind, tokens in named if tokens]
             if total is not None:
-                yield direction, "text", total - sum(tokens for _, tokens in named)
-            for kind, tokens in named:
-                if tokens:
-                    yield direction, kind, tokens
+                yield direction, "text", total - sum([tokens for _, _, tokens in known])
+            yield from known
 
-    def _input_parts(self) -> tuple[tuple[str, int], ...]:
+    def _input_parts(self) -> tuple[tuple[str, Count], ...]:
+        audio, image = self.audio_input_tokens, self.image_input_tokens
         return (
-            ("cache_read", self.cache_read_tokens or 0),
-            ("cache_write", self.cache_write_tokens or 0),
-            ("audio", (self.audio_input_tokens or 0) - (self.audio_cache_read_tokens or 0)),
-            ("image", (self.image_input_tokens or 0) - (self.image_cache_read_tokens or 0)),
+            ("cache_read", self.cache_read_tokens),
+            ("cache_write", self.cache_write_tokens),
+            ("audio", audio and audio - (self.audio_cache_read_tokens or 0)),
+            ("image", image and image - (self.image_cache_read_tokens or 0)),
         )
 
-    def _output_parts(self) -> tuple[tuple[str, int], ...]:
+    def _output_parts(self) -> tuple[tuple[str, Count], ...]:
         return (
-            ("reasoning", self.reasoning_tokens or 0),
-            ("audio", self.audio_output_tokens or 0),
-            ("image", self.image_output_tokens or 0),
+            ("reasoning", self.reasoning_tokens),
+            ("audio", self.audio_output_tokens),
+            ("image", self.image_output_tokens),
         )
 
 

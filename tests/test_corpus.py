@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +38,7 @@ from corpus_rules import (
 
 from llmwatch import extractors
 from llmwatch.errors import ErrorKind
+from llmwatch.extractors._shapes import SHAPES
 
 if TYPE_CHECKING:
     from llmwatch.extractors import Reading
@@ -245,3 +247,23 @@ def test_a_part_that_had_to_be_cut_is_named_as_an_anomaly() -> None:
 def test_every_finish_reason_of_the_corpus_has_a_hand_written_meaning() -> None:
     words = {word for item in filter(is_read, require_corpus()) for word in expected_finish_reasons(item)}
     assert words == set(NORMALISED)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string inside a value."""
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from strings(inner)
+
+
+@pytest.mark.parametrize("item", params(lambda item: not item["streaming"] and isinstance(item["body"], dict)))
+def test_what_is_kept_of_a_response_says_the_same_as_the_response_and_none_of_its_content(item: Item):
+    body = item["body"]
+    keeping = [shape for shape in SHAPES if hasattr(shape, "gist") and shape.recognises(body)]
+
+    for shape in keeping:
+        assert shape.read(shape.gist(body)) == shape.read(body)
+        assert [
+            text for text in strings(shape.gist(body)) if len(text) > 200 and text not in str(body.get("error"))
+        ] == []

@@ -7,18 +7,20 @@ from typing import Any
 
 from llmwatch.extractors._plugins import load_plugins
 from llmwatch.extractors._reading import Accumulator, Reading
-from llmwatch.extractors._registry import E, Extractor, Match, Registry, apply, check_extractor, completed
+from llmwatch.extractors._registry import E, Extractor, Gist, Match, Registry, apply, check_extractor, completed
 from llmwatch.extractors._shapes import SHAPES, VENDORS
 from llmwatch.extractors.bedrock import held_stream
 
 __all__ = [
     "Accumulator",
     "Extractor",
+    "Gist",
     "Reading",
     "accumulate",
     "apply",
     "check_extractor",
     "completed",
+    "gist",
     "held_stream",
     "is_registered",
     "load_plugins",
@@ -68,6 +70,11 @@ def read(response: Any, *, provider: str | None = None, api: str | None = None) 
         api: The shape (`chat.completions`, `responses`, `embeddings`, `messages`, …) where it is known.
     """
     return _registry.read(response, provider, api)
+
+
+def gist(response: Any, *, provider: str | None = None) -> Gist | None:
+    """What to keep of a response, to be read later; `None` where it must be read now."""
+    return _registry.gist(response, provider)
 
 
 def read_stream(events: Iterable[Any], *, provider: str | None = None, api: str | None = None) -> Reading | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 from math import inf
@@ -76,7 +76,11 @@ def total(*counts: Any) -> Any:
 
 def text(source: Any, *names: str) -> str | None:
     """The non-empty string at the end of a path, or `None`; an enum member gives its value."""
-    value = dig(source, *names)
+    return word(dig(source, *names))
+
+
+def word(value: Any) -> str | None:
+    """The value when it is a non-empty string, or an enum member of one, else `None`."""
     if type(value) is str or value is None:
         return value or None
     if isinstance(value, Enum):
@@ -120,6 +124,12 @@ def everything(source: Any) -> Mapping[str, Any]:
         return fields_of(source)
     values = source.__dict__ if isinstance(extra, dict) else fields_of(source)
     return {**values, **extra} if extra and values is not extra else values
+
+
+def excerpt(source: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Some of the fields that the source holds."""
+    fields = everything(source)
+    return {name: fields[name] for name in names if name in fields}
 
 
 _FEW = 1_000  # no vendor numbers more finish reasons than that

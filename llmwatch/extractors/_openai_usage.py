@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from llmwatch.errors import ErrorKind, classify_body
-from llmwatch.extractors._fields import count, everything, get, items, number, text
+from llmwatch.extractors._fields import count, everything, get, items, number, text, word
 from llmwatch.extractors._reading import Reading
 from llmwatch.usage import Usage
 
@@ -78,13 +78,14 @@ def read_error(source: Any) -> ErrorKind | None:
 
 def reading_of(response: Any, stated: Any, /, **own: Any) -> Reading:
     """What all dialects say alike, with usage as `stated`; `own` are the fields that a shape states in its own way."""
+    response, stated = everything(response) or response, everything(stated) or stated  # looked into only once
     return Reading(
         own.get("provider"),
-        text(response, "model"),
+        word(get(response, "model")),
         own["usage"] if "usage" in own else read_usage(stated, response),
         own.get("finish_reasons", ()),
         own.get("operation"),
-        text(response, "service_tier") or text(stated, "service_tier"),
+        word(get(response, "service_tier")) or word(get(stated, "service_tier")),
         read_cost(stated, response),
         own["error"] if "error" in own else read_error(response),
     )
@@ -189,10 +190,10 @@ def _outside(usage: Any, total: Any, stated: dict[str, Any], response: Any) -> t
             return ("reasoning_tokens",)
         return ()
     if "reasoning_tokens" in stated or "citation_tokens" in stated:
-        model = _model(response)
         for fragment, marks, names in _UNTOTALLED:
-            if fragment in model and any(get(place, mark) is not None for mark in marks for place in (usage, response)):
-                return names
+            for mark in marks:
+                if get(usage, mark) is not None or get(response, mark) is not None:
+                    return names if fragment in _model(response) else ()
     return ()
 
 

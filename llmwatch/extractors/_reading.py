@@ -37,7 +37,7 @@ class Reading(NamedTuple):
     @property
     def normalised_finish_reasons(self) -> tuple[str, ...]:
         """`finish_reasons` in one vocabulary: `stop length tool_calls content_filter refusal error other`."""
-        return tuple(normalise(reason) for reason in self.finish_reasons)
+        return tuple([normalise(reason) for reason in self.finish_reasons])
 
 
 class Accumulator(Protocol):
@@ -51,7 +51,11 @@ class Accumulator(Protocol):
 
 
 class Shape(Protocol):
-    """One response shape, spoken by one vendor or many."""
+    """One response shape, spoken by one vendor or many.
+
+    A shape may also have `gist(response)`: a small mapping in whose place of the response `read` reads the same, and
+    that holds nothing of the answer itself.
+    """
 
     api: str
     provider: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from llmwatch.extractors import _paths, _raw
 from llmwatch.extractors._fields import fields_of
@@ -14,6 +14,24 @@ Match = type | str | Callable[[Any], bool]
 Reader = Callable[[Any], "Reading | Usage | None"]
 Extractor = Reader | Mapping[str, str] | type[Accumulator]
 E = TypeVar("E", bound=Extractor)
+
+
+class Gist(NamedTuple):
+    """What is worth keeping of a response until somebody reads it: nothing of the answer itself.
+
+    Attributes:
+        shape: Whose `read` understands it.
+        kept: The fields that are kept.
+        provider: The provider that the caller states, or whose class the response is of.
+    """
+
+    shape: Shape
+    kept: Mapping[str, Any]
+    provider: str | None
+
+    def reading(self) -> Reading | None:
+        """What the response says."""
+        return completed(self.shape.read(self.kept), self.provider, self.shape.provider)
 
 
 class Registry:
@@ -49,6 +67,15 @@ class Registry:
         if shape is None:
             return None
         return completed(shape.read(response), provider or self.vendor_of(type(response)), shape.provider)
+
+    def gist(self, response: Any, provider: str | None) -> Gist | None:
+        """What to keep of a response in place of reading it now; `None` where it has to be read as it is."""
+        cls = type(response)
+        shape = self._known.get(cls)
+        take = getattr(shape, "gist", None)
+        if shape is None or take is None or (self._custom and self.own(response) is not None):
+            return None
+        return Gist(shape, take(response), provider or self.vendor_of(cls))
 
     def own(self, response: Any) -> Extractor | None:
         """The extractor that somebody has registered for this response, if any."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmwatch.extractors._assembled import Assembled, failure
-from llmwatch.extractors._fields import count, fields_of, get, items, text, total
+from llmwatch.extractors._fields import count, excerpt, fields_of, get, items, text, total
 from llmwatch.extractors._reading import Reading
 from llmwatch.usage import Usage
 
@@ -38,6 +38,9 @@ class Messages(Assembled):
             finish_reasons=(reason,) if reason else (),
             service_tier="fast" if text(usage, "speed") == "fast" else text(usage, "service_tier"),
         )
+
+    def gist(self, response: Any) -> Mapping[str, Any]:
+        return excerpt(response, ("id", "model", "usage", "stop_reason"))
 
     def absorb(self, whole: dict[str, Any], event: Any) -> None:
         """The start gives input and cache; each delta restates what it knows, cumulatively."""

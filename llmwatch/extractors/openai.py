@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmwatch.extractors._fields import everything, fields_of, get, items, text
+from llmwatch.extractors._fields import everything, excerpt, fields_of, get, items, text, word
 from llmwatch.extractors._last import Last
 from llmwatch.extractors._openai_usage import has_totals, read_total, reading_of
 
@@ -31,7 +31,7 @@ class ChatCompletions:
         fields = everything(response)
         response = fields or response  # looked into only once
         usage = get(response, "usage") or get(get(response, "x_groq"), "usage")
-        reasons = [text(choice, "finish_reason") for choice in items(response, "choices")]
+        reasons = [word(get(choice, "finish_reason")) for choice in items(response, "choices")]
         return reading_of(
             response,
             usage,
@@ -39,6 +39,11 @@ class ChatCompletions:
             finish_reasons=tuple([reason for reason in reasons if reason]),
             operation="text_completion" if get(response, "object") == "text_completion" else None,
         )
+
+    def gist(self, response: Any) -> Mapping[str, Any]:
+        kept = excerpt(response, (*_KEPT, "usage"))
+        kept["choices"] = [excerpt(choice, ("finish_reason", "error")) for choice in items(response, "choices")]
+        return kept
 
     def accumulator(self) -> Accumulator:
         return _Chunks(self)

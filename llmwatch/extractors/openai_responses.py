@@ -6,11 +6,13 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from llmwatch.errors import ErrorKind
-from llmwatch.extractors._fields import fields_of, get, text
+from llmwatch.extractors._fields import excerpt, fields_of, get, text
 from llmwatch.extractors._last import Last
 from llmwatch.extractors._openai_usage import read_error, reading_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llmwatch.extractors._reading import Accumulator, Reading
 
 
@@ -36,6 +38,9 @@ class Responses:
             error=read_error(response) or (ErrorKind.SERVER_ERROR if failed else None),
         )
 
+    def gist(self, response: Any) -> Mapping[str, Any]:
+        return excerpt(response, _TELLING)
+
     def accumulator(self) -> Accumulator:
         return Last(self, methodcaller("get", "response"))
 
@@ -46,4 +51,5 @@ def ending(response: Any) -> str | None:
     return text(response, "incomplete_details", "reason") or (None if status in _GOING_ON else status)
 
 
+_TELLING = ("model", "usage", "status", "incomplete_details", "error", "service_tier", "cost", "choices")
 _GOING_ON = frozenset({"queued", "in_progress", "cancelling"})

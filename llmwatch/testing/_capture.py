@@ -40,6 +40,7 @@ class Capture(Recorder):
 
     def closed(self, record: CallRecord) -> None:
         """Keeps it, and records it as usual."""
+        record = record.understood()
         self.calls.append(record)
         super().closed(record)
 

@@ -13,7 +13,7 @@ import anthropic
 import openai
 import pytest
 
-from llmwatch import observe_llm
+from llmwatch import observe_llm, watch
 from llmwatch._call import CallRecord
 from llmwatch.simulate import Behaviour, Served, Vendors
 from llmwatch.testing import capture
@@ -107,7 +107,12 @@ def ways(*lists: list[Way]) -> Any:
 both_kinds = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
 
-def made(way: Way, vendors: Vendors, asynchronous: bool, **options: Any) -> Any:
+def made(way: Way, vendors: Vendors, asynchronous: bool, *, watched: bool = False, **options: Any) -> Any:
+    client = _made(way, vendors, asynchronous, **options)
+    return watch(client, account="majors") if watched else client
+
+
+def _made(way: Way, vendors: Vendors, asynchronous: bool, **options: Any) -> Any:
     options = {"api_key": "sk-none", "max_retries": 0, **options}
     if way.provider == "openai":
         made = openai.AsyncOpenAI if asynchronous else openai.OpenAI
@@ -310,6 +315,32 @@ def test_a_retry_inside_the_client_is_one_call(way: Way, asynchronous: bool, ven
     assert raised is None
     assert [each.error for each in vendors.served[before:]] == ["rate_limit", "server_error", None]
     assert tokens(record) == ledger(served)
+
+
+@both_kinds
+@ways(PLAIN, RAW, STREAMS, ENTERED, HELPERS)
+def test_each_try_of_a_watched_client_is_an_attempt(way: Way, asynchronous: bool, vendors: Vendors) -> None:
+    vendors.next(way.provider, "rate_limit", "server_error", "ok")
+    record, served, _, raised = observe(way, vendors, asynchronous, max_retries=2, watched=True)
+    assert raised is None
+    assert (record.status, tokens(record)) == ("success", ledger(served))
+    assert [attempt.outcome for attempt in record.attempts] == ["rate_limit", "server_error", "ok"]
+    first, *waits = [attempt.wait for attempt in record.attempts]
+    assert first is None
+    assert None not in waits
+    assert {(attempt.provider, attempt.account) for attempt in record.attempts} == {(way.provider, "majors")}
+    assert {limit.resource for limit in record.attempts[-1].limits} >= {"requests", "tokens"}
+
+
+@both_kinds
+@ways(STREAMS)
+def test_the_attempt_of_a_stream_that_breaks_is_a_connection_error(
+    way: Way, asynchronous: bool, vendors: Vendors
+) -> None:
+    vendors.next(way.provider, "broken_stream")
+    record, _, _, raised = observe(way, vendors, asynchronous, watched=True)
+    assert raised is not None
+    assert [attempt.outcome for attempt in record.attempts] == ["connection"]
 
 
 @both_kinds
