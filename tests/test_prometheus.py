@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
 GPT, CLAUDE = "gpt-4o-mini-2024-07-18", "claude-sonnet-4-5"
 PATIENCE = 30.0  # seconds, after which something that ought to come does not come any more
 # Labels that only some of a metric's calls can have; without a value they are absent in Prometheus.
-SELDOM = {"agent", "tier", "error_type", "price_table"}
+SELDOM = {"agent", "tier", "error_type", "price_table", "model", "account"}
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,12 @@ def make_calls() -> None:
         openai.OpenAI(base_url=vendors.openai_url, api_key="sk-none", max_retries=0) as gpt,
         anthropic.Anthropic(base_url=vendors.anthropic_url, api_key="sk-none", max_retries=0) as claude,
     ):
-        with llmwatch.attribute(agent="planner", tier="free"):
+        llmwatch.watch(gpt, account="team")
+        with llmwatch.observe_agent("planner"), llmwatch.attribute(tier="free"):
             for _ in range(3):
                 chat(gpt)
             list(stream(gpt))
+            look_up()
         for _ in range(2):
             summarise(claude)
         vendors.next("openai", "rate_limit")
@@ -159,6 +161,19 @@ def make_calls() -> None:
         pass
     with pytest.raises(TimeoutError):
         fail_after_usage()
+    with pytest.raises(TimeoutError):
+        get_lost()
+
+
+@llmwatch.observe_agent("planner")
+def get_lost() -> None:
+    with llmwatch.observe_tool("map"):
+        raise TimeoutError
+
+
+@llmwatch.observe_tool
+def look_up() -> None:
+    llmwatch.record_guard("pii", "allowed", stage="output", feature="chat")
 
 
 def fail_after_usage() -> None:

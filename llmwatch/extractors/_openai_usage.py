@@ -192,8 +192,9 @@ def _outside(usage: Any, total: Any, stated: dict[str, Any], response: Any) -> t
     if "reasoning_tokens" in stated or "citation_tokens" in stated:
         for fragment, marks, names in _UNTOTALLED:
             for mark in marks:
-                if get(usage, mark) is not None or get(response, mark) is not None:
-                    return names if fragment in _model(response) else ()
+                marked = get(usage, mark) is not None or get(response, mark) is not None
+                if marked and fragment in _model(response):
+                    return names
     return ()
 
 

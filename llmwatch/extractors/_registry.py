@@ -11,7 +11,7 @@ from llmwatch.extractors._reading import Accumulator, Reading, Shape
 from llmwatch.usage import Usage
 
 Match = type | str | Callable[[Any], bool]
-Reader = Callable[[Any], "Reading | Usage | None"]
+Reader = Callable[[Any], Reading | Usage | None]
 Extractor = Reader | Mapping[str, str] | type[Accumulator]
 E = TypeVar("E", bound=Extractor)
 
