@@ -152,9 +152,10 @@ class Call:
 
     def chunk(self, now: float) -> None:
         """A chunk of the answer has come."""
-        self._last = now = max(now, self._last)
+        if now > self._last:  # noqa: PLR1730 - `max` costs a tenth of all that a chunk does
+            self._last = now
         if not self._chunks:
-            self._first = now
+            self._first = self._last
         self._chunks += 1
 
     def keep(self, gist: Gist) -> bool:

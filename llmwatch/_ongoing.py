@@ -91,7 +91,7 @@ class Underway:
 class Ongoing(Underway):
     """One observed call of a model while it goes on; calls made inside are nested in this one."""
 
-    __slots__ = ("_clock", "_recorder", "_run", "call", "extractor")
+    __slots__ = ("_recorder", "_run", "call", "clock", "extractor")
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Ongoing(Underway):
         self.extractor = extractor
         self.shield = shield
         self._recorder = recorder
-        self._clock = clock
+        self.clock = clock
         self._run = scope.run
         self._scope = Scope(scope.labels, call, scope, None, self._run)
         self._token = None
@@ -120,10 +120,6 @@ class Ongoing(Underway):
     def state(self, labels: Mapping[str, str]) -> None:
         """States more about the call."""
         self.call.state(labels)
-
-    def chunk(self) -> None:
-        """A chunk of the answer has come."""
-        self.call.chunk(self._clock())
 
     def respond(self, response: Any) -> None:
         """Reads what the response says, or keeps the gist of it to be read when the record is folded."""
@@ -140,7 +136,7 @@ class Ongoing(Underway):
 
     def end(self, status: Status, error: ErrorKind | None = None) -> None:
         """Ends the call, unless it has ended."""
-        record = self.call.end(self._clock(), status, error)
+        record = self.call.end(self.clock(), status, error)
         if record is not None:
             self._recorder.closed(record)
             if self._run is not None:
