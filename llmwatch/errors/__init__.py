@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from ._evidence import attribute, decide, of_body, of_exception
 from ._retry_after import stated_wait
@@ -96,4 +97,10 @@ def _is_cancellation(error: BaseException, depth: int) -> bool:
         return depth > 0 and bool(members) and all(_is_cancellation(member, depth - 1) for member in members)
     if not issubclass(cls, Exception):
         return True
+    return _is_of_executors(cls)
+
+
+@lru_cache(maxsize=1024)
+def _is_of_executors(cls: type[BaseException]) -> bool:
+    """Whether it is `concurrent.futures.CancelledError`."""
     return any(b.__name__ == "CancelledError" and b.__module__.startswith("concurrent.") for b in cls.__mro__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import lru_cache
 
 
 class ErrorKind(enum.StrEnum):
@@ -45,6 +46,7 @@ GENERIC = frozenset({ErrorKind.INVALID_REQUEST, ErrorKind.SERVER_ERROR})
 _SEPARATORS = str.maketrans("", "", " _-.")
 
 
+@lru_cache(maxsize=1024)
 def normalise(word: str) -> str:
     """The one spelling of a code or class name: `RateLimitError`, `rate_limit_error`, `RATE-LIMIT` are `ratelimit`.
 
