@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from http.client import HTTPSConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
+from opentelemetry import baggage, context
 from opentelemetry.metrics import get_meter_provider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
@@ -31,13 +38,17 @@ from recording import (
 )
 
 import llmwatch
-from llmwatch import track_request
-from llmwatch.exposition import wsgi_app
+from llmwatch import Label, _runtime, _settings, track_request
+from llmwatch._access import is_loopback
+from llmwatch.exposition import serve, wsgi_app
 
 VARIABLES = (
     "LLMWATCH_SERVICE_NAME LLMWATCH_PORT LLMWATCH_HOST LLMWATCH_LABELS LLMWATCH_LABEL_LIMITS LLMWATCH_PRICES "
+    "LLMWATCH_BAGGAGE "
     "LLMWATCH_SEMCONV OTEL_SERVICE_NAME OTEL_RESOURCE_ATTRIBUTES OTEL_EXPORTER_PROMETHEUS_PORT "
-    "OTEL_EXPORTER_PROMETHEUS_HOST OTEL_SEMCONV_STABILITY_OPT_IN OTEL_SDK_DISABLED"
+    "OTEL_EXPORTER_PROMETHEUS_HOST OTEL_SEMCONV_STABILITY_OPT_IN OTEL_SDK_DISABLED LLMWATCH_AUTH LLMWATCH_TLS "
+    "LLMWATCH_INSECURE LLMWATCH_OTLP LLMWATCH_PUSHGATEWAY OTEL_METRICS_EXPORTER OTEL_EXPORTER_OTLP_ENDPOINT "
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
 ).split()
 
 
@@ -133,7 +144,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"labels": {"tier": "free"}}, "tier"),
     ({"labels": {"tier": 0}}, "tier"),
     ({"labels": {"tier": [1, 2]}}, "tier"),
-    ({"labels": {"model": ["a"]}}, "model"),
+    ({"labels": {"operation": ["a"]}}, "operation"),
     ({"labels": {"le": ["a"]}}, "le"),
     ({"labels": {"a-b": ["x"]}}, "a-b"),
     ({"labels": {"__name__": ["x"]}}, "__name__"),
@@ -144,16 +155,36 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"prices": "/no/such/file"}, "/no/such/file"),
     ({"prices": {"price": [{"model": "m"}]}}, "price"),
     ({"prices": 3}, "price file"),
+    ({"labels": {"status": Label(["a"])}}, "status"),
+    ({"labels": {"tier": ["free", ""]}}, "tier"),
+    ({"auth": ""}, '("user", "password")'),
+    ({"auth": "two words\n"}, "token"),
+    ({"auth": ("user",)}, '("user", "password")'),
+    ({"auth": ("us:er", "password")}, "colon"),
+    ({"auth": ("user", "")}, '("user", "password")'),
+    ({"tls": ("/no/such/cert.pem", "/no/such/key.pem")}, "/no/such/cert.pem and /no/such/key.pem"),
+    ({"tls": ()}, "(certfile, keyfile)"),
+    ({"tls": 5}, "(certfile, keyfile)"),
+    ({"insecure": "perhaps"}, "boolean"),
+    ({"baggage": "tier"}, "tuple"),
+    ({"baggage": ["tier"]}, "agent, feature"),
+    ({"baggage": ["tier", "model"], "labels": {"tier": 3}}, "agent, feature, tier"),
+    ({"baggage": ["tier"], "labels": {"tier": Label(["pro"], mapper=str.lower)}}, "mapper"),
 ]
 BAD_VARIABLES: list[tuple[str, str, str]] = [
     ("LLMWATCH_PORT", "http", "integer"),
     ("OTEL_EXPORTER_PROMETHEUS_PORT", "99999", "65535"),
     ("LLMWATCH_LABELS", "tier", "tier=free|pro"),
-    ("LLMWATCH_LABELS", "model=a|b", "model"),
+    ("LLMWATCH_LABELS", "operation=a|b", "operation"),
     ("LLMWATCH_LABEL_LIMITS", "feature=many", "feature=50"),
     ("LLMWATCH_LABEL_LIMITS", "feature=0", "feature"),
     ("LLMWATCH_SEMCONV", "old", "'legacy', 'latest', 'both' or 'none'"),
     ("LLMWATCH_PRICES", "/no/such/file", "/no/such/file"),
+    ("LLMWATCH_BAGGAGE", "feature,team", "agent, feature"),
+    ("LLMWATCH_AUTH", ":password", '("user", "password")'),
+    ("LLMWATCH_TLS", "/no/such/cert.pem,/no/such/key.pem", "/no/such/cert.pem and /no/such/key.pem"),
+    ("LLMWATCH_INSECURE", "perhaps", "boolean"),
+    ("LLMWATCH_PUSHGATEWAY", "ftp://gateway", "pushgateway:9091"),
 ]
 
 
@@ -274,6 +305,29 @@ def test_a_variable_that_an_argument_overrules_need_not_be_of_use(monkeypatch: p
     assert not scraped().names & {*LEGACY, *LATEST}
 
 
+def test_the_labels_that_come_as_baggage_can_be_said_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMWATCH_LABELS", "tier=free|pro")
+    monkeypatch.setenv("LLMWATCH_BAGGAGE", "tier, feature")
+    llmwatch.configure()
+    token = context.attach(baggage.set_baggage("llmwatch.tier", "pro", baggage.set_baggage("llmwatch.feature", "chat")))
+    try:
+        answering()()
+    finally:
+        context.detach(token)
+
+    assert successes(scraped(), feature="chat", tier="pro") == 1
+
+
+def test_a_label_of_the_environment_may_be_one_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMWATCH_LABELS", "feature=chat|search,agent=1")
+    llmwatch.configure()
+    answering(feature="chat", agent="a")()
+    answering(feature="export", agent="b")()
+
+    assert successes(scraped(), feature="chat", agent="a") == 1
+    assert successes(scraped(), feature="other", agent="other") == 1
+
+
 # --- The port
 
 
@@ -317,7 +371,7 @@ def test_a_port_in_use_leaves_no_reader_on_a_provider_of_the_program_s() -> None
 
 def test_a_host_that_does_not_exist_is_an_error_that_names_it() -> None:
     with pytest.raises(OSError, match=r"256\.0\.0\.1"):
-        llmwatch.configure(port=0, host="256.0.0.1")
+        llmwatch.configure(port=0, host="256.0.0.1", insecure=True)
 
 
 def test_the_same_port_again_goes_on_to_be_served() -> None:
@@ -330,7 +384,7 @@ def test_the_same_port_again_goes_on_to_be_served() -> None:
 
 def test_the_same_port_on_another_host_is_served_there() -> None:
     first = llmwatch.configure(port=free_port())
-    second = llmwatch.configure(port=first.port, host="0.0.0.0")
+    second = llmwatch.configure(port=first.port, host="0.0.0.0", insecure=True)
 
     assert fetched(f"http://127.0.0.1:{second.port}")
 
@@ -366,6 +420,112 @@ def test_close_stops_serving_and_recording_goes_on() -> None:
     with pytest.raises(urllib.error.URLError):
         fetched(configuration.url)
     assert successes(scraped(), feature="chat") == 1
+
+
+# --- Who may read the page
+
+LOOPBACK = ["localhost", "LOCALHOST", "llmwatch.localhost", "127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"]
+EXPOSED = ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "fe80::1%eth0", "example.org", "127.0.0.1.example.org", "1"]
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_an_address_of_this_machine_only_needs_no_guard(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", EXPOSED)
+def test_an_address_that_others_can_reach_is_refused_without_a_guard_and_the_message_says_what_to_do(host: str) -> None:
+    with pytest.raises(ValueError, match=r"configure\(host=\.\.\.\)") as raised:
+        llmwatch.configure(port=0, host=host)
+
+    assert all(hint in str(raised.value) for hint in (repr(host), "auth=", "tls=", "insecure=True"))
+
+
+def test_names_are_not_looked_up_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("a name was looked up"))
+    with pytest.raises(ValueError, match="example"):
+        llmwatch.configure(port=0, host="metrics.example.org")
+
+
+def test_a_refusal_names_the_variable_that_the_host_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0")
+    llmwatch.configure()  # nothing is served
+    with pytest.raises(ValueError, match="OTEL_EXPORTER_PROMETHEUS_HOST"):
+        llmwatch.configure(port=0)
+
+
+@pytest.mark.parametrize("guard", [{"auth": "s3cr3t"}, {"auth": ("user", "password")}, {"insecure": True}])
+def test_it_is_served_to_others_with_credentials_or_where_that_is_said_to_be_fine(guard: dict[str, Any]) -> None:
+    configuration = llmwatch.configure(port=0, host="0.0.0.0", **guard)
+
+    assert configuration.url == f"http://0.0.0.0:{configuration.port}"
+    with closing(serve(host="0.0.0.0", insecure="insecure" in guard)) as endpoint:
+        assert endpoint.port != configuration.port
+
+
+def test_another_server_of_the_page_is_held_to_the_same() -> None:
+    llmwatch.configure()
+    with pytest.raises(ValueError, match="insecure=True"):
+        serve(host="0.0.0.0")
+
+
+def test_credentials_and_certificate_can_be_said_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    monkeypatch.setenv("LLMWATCH_HOST", "0.0.0.0")
+    monkeypatch.setenv("LLMWATCH_TLS", str(tmp_path / "both.pem"))
+    monkeypatch.setenv("LLMWATCH_AUTH", "grafana:pass:word")
+    configuration = llmwatch.configure(port=0)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    credentials = base64.b64encode(b"grafana:pass:word").decode()
+
+    def status(**headers: str) -> int:
+        with closing(HTTPSConnection("localhost", configuration.port, timeout=20, context=trusting)) as connection:
+            connection.request("GET", "/metrics", headers=headers)
+            return connection.getresponse().status
+
+    assert configuration.url == f"https://0.0.0.0:{configuration.port}"
+    assert status() == 401
+    assert status(Authorization=f"Basic {credentials}") == 200
+
+
+def test_a_key_with_a_passphrase_is_refused_instead_of_asking_for_it_on_the_terminal(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("localhost")
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+    )
+    (tmp_path / "key.pem").write_bytes(locked)
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    with pytest.raises(ValueError, match=r"configure\(tls=\.\.\.\).*passphrase"):
+        llmwatch.configure(port=0, tls=(tmp_path / "cert.pem", tmp_path / "key.pem"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"auth": ("us:er", "hunter2")},
+        {"auth": "hunter2\n"},
+        {"pushgateway": "ftp://me:hunter2@gateway"},
+        {"otlp": "ftp://me:hunter2@collector"},
+    ],
+)
+def test_no_error_repeats_a_secret(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="configure") as raised:
+        llmwatch.configure(**arguments)
+
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_no_representation_shows_a_secret() -> None:
+    chosen = _settings.settings({"auth": ("me", "hunter2"), "pushgateway": "http://me:hunter2@gateway"})
+
+    assert "hunter2" not in repr(chosen)
 
 
 # --- One configuration after another
@@ -520,6 +680,17 @@ def test_from_a_provider_to_a_page_of_one_s_own_each_call_is_on_one_of_them() ->
     assert successes(reader) == 4
 
 
+def test_a_convention_that_was_given_up_before_anybody_saw_it_is_in_nobody_s_way() -> None:
+    answering(feature="chat", provider="openai")()
+    _runtime.current().recorder.settle()
+    _, (reader,) = recording("memory", semconv="none")
+    found = reader.collect()
+
+    assert found.total("ai_requests", status="success") == 1
+    assert found.count("ai_request_duration") == 1
+    assert not any(name.startswith("gen_ai.client") for name in found.names)
+
+
 # --- Calls in flight
 
 PRIVATE: dict[str, Any] = {}
@@ -663,6 +834,18 @@ def test_functions_work_after_shutdown_and_count_for_the_next_configuration() ->
 
     assert successes(scraped()) == 3
     assert scraped().count("ai_request_duration") == 3
+
+
+def test_calls_between_two_shutdowns_count_for_the_next_configuration() -> None:
+    answer = answering(feature="chat")
+    answer()
+    llmwatch.shutdown()
+    answer()
+    llmwatch.shutdown()
+    answer()
+    llmwatch.configure()
+
+    assert successes(scraped()) == 3
 
 
 def test_a_provider_of_the_program_s_is_in_use_after_shutdown_with_all_that_it_had() -> None:

@@ -184,7 +184,7 @@ def _metered(port: int, console: Console) -> Iterator[tuple[MeterProvider, Confi
     from opentelemetry.sdk.metrics import MeterProvider
 
     provider = MeterProvider(shutdown_on_exit=False)
-    settings: dict[str, Any] = {"service_name": "llmwatch-demo", "meter_provider": provider, "host": _HOST}
+    settings: dict[str, Any] = {"service_name": "llmwatch-demo", "meter_provider": provider}
     try:
         metrics = llmwatch.configure(port=port, **settings)
     except ValueError as error:

@@ -6,9 +6,16 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from llmwatch import _runtime
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from opentelemetry.metrics import MeterProvider
+    from opentelemetry.sdk.resources import Resource
     from prometheus_client import CollectorRegistry
+
+    from llmwatch._workers import Team
 
 _SERIES = 100_000  # our own budgets come first; the SDK's default of 2000 sets an instrument would cut in before them
 
@@ -18,16 +25,21 @@ class Page:
 
     Args:
         service_name: The value of `service_name` in `target_info`.
+
+    Attributes:
+        live: What the live page remembers of it, once that has been looked at.
     """
 
     def __init__(self, service_name: str | None = None) -> None:
-        from opentelemetry.exporter.prometheus import PrometheusMetricReader
         from opentelemetry.sdk.metrics import Counter, Histogram, ObservableCounter, ObservableUpDownCounter
         from prometheus_client import CollectorRegistry
 
+        from llmwatch.exposition._reader import PageReader
+
         kinds = (Counter, Histogram, ObservableCounter, ObservableUpDownCounter)
         self.registry: CollectorRegistry = CollectorRegistry()
-        self.reader = PrometheusMetricReader(
+        self.reader = PageReader(
+            _skip,
             disable_target_info=True,
             registry=self.registry,
             cardinality_limits=dict.fromkeys(kinds, _SERIES),
@@ -36,6 +48,8 @@ class Page:
         self._target = _Target(service_name)
         self.registry.register(self._target)
         self._lock = threading.Lock()
+        self._team: Team | None = None
+        self.live: Any = None
 
     def name(self, service_name: str | None, provider: object = None) -> None:
         """Changes `target_info` to the resource of a provider, under another name if one is given."""
@@ -50,7 +64,22 @@ class Page:
 
         encode, content_type = choose_encoder(accept)
         with self._lock:
-            return encode(self.registry), content_type
+            if self._team is None:
+                return encode(self.registry), content_type
+            with self.reader.showing(self._team.gather()):
+                return encode(self.registry), content_type
+
+    def share(self, team: Team | None) -> Team | None:
+        """Shows what all workers of a team have from now on, or what this process has; gives the team of before."""
+        with self._lock:
+            before, self._team = self._team, team
+            self._target.stands_for(team.folder.path if team is not None else None)
+        return before
+
+    @property
+    def team(self) -> Team | None:
+        """The workers whose page it is; `None` when it is this process's alone."""
+        return self._team
 
     def private_provider(self) -> MeterProvider:
         """A meter provider of our own, read by this page only, and global to nobody."""
@@ -63,21 +92,70 @@ class Page:
         self.reader.shutdown()
 
 
+def _skip(name: str) -> None:
+    """Says once that a metric of the program's own is missing from the page."""
+    _runtime.current().shield.warn_once(
+        "page", f"the metric {name!r} is not on the page: a view has made it an exponential histogram"
+    )
+
+
+def service_of(service_name: str | None, provider: object) -> str | None:
+    """The service that a page of this provider names, in its namespace; `None` when nobody has named one."""
+    attributes = _resource(service_name, provider).attributes
+    name = str(attributes.get("service.name", ""))
+    if not name or name.startswith("unknown_service"):
+        return None
+    namespace = attributes.get("service.namespace")
+    return f"{namespace}/{name}" if namespace else name
+
+
+def _resource(service_name: str | None, provider: object) -> Resource:
+    from opentelemetry.sdk.resources import Resource
+
+    resource: Resource = getattr(getattr(provider, "_sdk_config", None), "resource", None) or Resource.create()
+    return resource.merge(Resource({"service.name": service_name})) if service_name else resource
+
+
 class _Target:
     """`target_info`, the resource that the series are from."""
 
     def __init__(self, service_name: str | None) -> None:
+        self._common: dict[str, str] = {}
         self.rename(service_name)
 
     def rename(self, service_name: str | None, provider: object = None) -> None:
-        from opentelemetry.sdk.resources import Resource
+        from llmwatch.exposition._reader import clean
 
-        resource = getattr(getattr(provider, "_sdk_config", None), "resource", None) or Resource.create()
-        if service_name:
-            resource = resource.merge(Resource({"service.name": service_name}))
-        self._labels = {name.replace(".", "_"): str(value) for name, value in resource.attributes.items()}
+        attributes = _resource(service_name, provider).attributes
+        self._labels = {name.replace(".", "_"): clean(str(value)) for name, value in attributes.items()}
+
+    def stands_for(self, folder: Path | None) -> None:
+        """Makes it the same for all workers that meet in a folder, whichever of them is asked."""
+        self._common = {} if folder is None else {"service_instance_id": _stated_instance() or _instance_of(folder)}
 
     def collect(self) -> Iterable[Any]:
         from prometheus_client.core import InfoMetricFamily
 
-        yield InfoMetricFamily("target", "Target metadata", value=self._labels)
+        labels = self._labels
+        if self._common:
+            labels = {name: value for name, value in labels.items() if name not in _OF_ONE_PROCESS} | self._common
+        yield InfoMetricFamily("target", "Target metadata", value=labels)
+
+
+_OF_ONE_PROCESS = frozenset({"process_pid", "process_parent_pid", "process_creation_time"})
+
+
+def _stated_instance() -> str | None:
+    """The instance that the operator has named, if he has."""
+    from opentelemetry.sdk.resources import OTELResourceDetector
+
+    stated = OTELResourceDetector().detect().attributes.get("service.instance.id")
+    return str(stated) if stated else None
+
+
+def _instance_of(folder: Path) -> str:
+    """A name for the workers of one application on one machine, which outlives each of them."""
+    import socket
+    import uuid
+
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"file://{socket.gethostname()}{folder}"))
