@@ -136,7 +136,7 @@ def gunicorn(
     port = free_port()
     variables.setdefault("LLMWATCH_WORKER_DIR", str(folder / "workers"))
     variables.setdefault("LLMWATCH_SERVICE_NAME", "shop")
-    command = ("gunicorn", "-w", str(workers), "-b", f"127.0.0.1:{port}", *arguments, app)
+    command = ("gunicorn", "--no-control-socket", "-w", str(workers), "-b", f"127.0.0.1:{port}", *arguments, app)
     with running(folder, *command, port=port, **variables) as server:
         until(lambda: server.log.count("Booting worker") >= workers, "the workers")
         yield server

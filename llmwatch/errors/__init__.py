@@ -97,7 +97,7 @@ def _is_cancellation(error: BaseException, depth: int) -> bool:
         return depth > 0 and bool(members) and all(_is_cancellation(member, depth - 1) for member in members)
     if not issubclass(cls, Exception):
         return True
-    return _is_of_executors(cls)
+    return _is_of_executors(cls)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1024)
