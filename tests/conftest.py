@@ -5,10 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 import support
+
+if TYPE_CHECKING:
+    from operations import Prometheus
 
 # No deadline: how long an example takes is the machine's affair. In CI every run draws the same examples.
 hypothesis.settings.register_profile("llmwatch", deadline=None, derandomize=support.IN_CI)
@@ -31,3 +35,21 @@ def hurried() -> Iterator[None]:
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(usual)
+
+
+@pytest.fixture(scope="session")
+def nine_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus with nine days of a shop, in which four things went wrong: see `ops_history`."""
+    from ops_history import history, serving
+
+    with serving(history(tmp_path_factory.mktemp("shop"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nine_quiet_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """The same shop on nine quiet days."""
+    from ops_history import history, serving
+
+    with serving(history(tmp_path_factory.mktemp("quiet"), incidents=())) as server:
+        yield server

@@ -1,4 +1,4 @@
-"""Nine days of a shop with four incidents in them, as a Prometheus that scraped it every fifteen minutes would have them.
+"""Nine days of a shop with four incidents in them, as a Prometheus has them that scraped it every fifteen minutes.
 
 What truly happened stands in `Incident`; each lasts six hours, on a day of its own, and the day before each is a usual
 one. A quiet history has the same traffic without incidents. Traffic is drawn with a seed: the same call gives the same
@@ -7,8 +7,8 @@ samples. The end of it all is `NOON`, so that nothing depends on when it is read
     with serving(history(folder)) as server:
         server.query('sum(increase(ai_cost_dollars_total[6h]))', NOON)
 
-All metrics of the catalogue are there, with exactly its labels; those of the GenAI convention, and of HTTP, for the last
-day. Beside the shop, `elsewhere` is a service that another instrumentation measures.
+All metrics of the catalogue are there, with exactly its labels; those of the GenAI convention, and of HTTP, for a day
+only. Beside the shop, `elsewhere` is a service that another instrumentation measures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Incident:
     """What truly happened, from `began` to `ended`, to calls with these labels.
 
     Attributes:
-        cause: Which of the factors of cost moved (`requests`, `tokens_per_request`, `price_per_token`), or `rate_limit`.
+        cause: Which factor of cost moved (`requests`, `tokens_per_request`, `price_per_token`), or `rate_limit`.
         model: The model of the calls that are more, longer, dearer or refused; after a swap, the new one.
     """
 
@@ -169,7 +169,7 @@ def history(folder: Path, *, incidents: tuple[Incident, ...] = INCIDENTS, days: 
     """Writes a history into a folder; without incidents it is a quiet one, with fewer days a young one."""
     times = range(NOON - int(days * DAY) // STEP * STEP, NOON + STEP, STEP)
     series = _Series(times)
-    chance = random.Random(20261124)  # noqa: S311
+    chance = random.Random(20261124)
     for flow in FLOWS:
         for step, time in enumerate(times):
             now = next((each for each in incidents if each.began < time <= each.ended), None)
@@ -262,10 +262,13 @@ class _Series:
         first = next(step for step, amount in enumerate(steps) if not math.isnan(amount))
         for begin, end in ((first, self.restart), (max(first, self.restart), len(steps))):
             totals = accumulate(steps[begin:end])
-            yield from (f"{name} {total:.10g} {time}\n" for total, time in zip(totals, self.times[begin:], strict=False))
+            yield from (
+                f"{name} {total:.10g} {time}\n" for total, time in zip(totals, self.times[begin:], strict=False)
+            )
 
     def _distributed(self, name: str, labels: str, buckets: tuple[float, ...], spreads: list[Spread]) -> Iterator[str]:
-        first = next(step for step, (count, *_) in enumerate(spreads) if count)
+        if (first := next((step for step, (count, *_) in enumerate(spreads) if count), None)) is None:
+            return  # a histogram's series begin with their first value
         start: list[float] = [math.nan] * first
         below = [_below(buckets, median, by) for _, median, by in spreads]
         for index, bound in enumerate(buckets):
@@ -473,11 +476,11 @@ def _http(step: _Step) -> None:
 def _elsewhere(step: _Step) -> None:
     """As OpenTelemetry's own instrumentation of the openai client 1.3b0 says it, in the labels that it shares."""
     labels = Flow("", "openai", "gpt-5-mini", 0, {}, {}, 0).labels
-    step.spread(metrics.OPERATION_DURATION, 50, 2.0, labels, job=ELSEWHERE)
+    step.spread(metrics.OPERATION_DURATION, 300, 2.0, labels, job=ELSEWHERE)
     failed = {**labels, "error_type": "openai.RateLimitError", "gen_ai_response_model": ""}
     step.spread(metrics.OPERATION_DURATION, 1, 0.2, failed, job=ELSEWHERE)
     for direction, count in (("input", 800), ("output", 120)):
-        step.spread(metrics.TOKEN_USAGE, 50, count, {**labels, "gen_ai_token_type": direction}, job=ELSEWHERE)
+        step.spread(metrics.TOKEN_USAGE, 300, count, {**labels, "gen_ai_token_type": direction}, job=ELSEWHERE)
 
 
 def unwritten(names: set[str]) -> set[str]:

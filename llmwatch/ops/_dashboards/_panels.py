@@ -121,7 +121,7 @@ def numbers(
     """
     panel = _framed(stat_panel.Panel(), number, title, says, width, height).unit(unit).no_value(none)
     panel.thresholds(_thresholds(base, steps)).color_scheme(_colour("thresholds"))
-    panel.reduce_options(build.ReduceDataOptions().calcs(["lastNotNull"]).values(val=False).fields(""))
+    panel.reduce_options(build.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
     panel.graph_mode(common.BigValueGraphMode.AREA if drawn else common.BigValueGraphMode.NONE)
     panel.color_mode(common.BigValueColorMode.VALUE).justify_mode(common.BigValueJustifyMode.AUTO)
     panel.text_mode(common.BigValueTextMode.AUTO).orientation(common.VizOrientation.AUTO)
@@ -160,7 +160,7 @@ def table(
     """
     panel = _framed(table_panel.Panel(), number, title, says, width, height).no_value(none)
     panel.thresholds(_thresholds("text", ())).color_scheme(_colour("thresholds")).unit(units.Short)
-    panel.cell_height(common.TableCellHeight.SM).filterable(filterable=True)
+    panel.cell_height(common.TableCellHeight.SM).filterable(True)
     headings = dict(labels)
     for letter, (heading, (expression, unit)) in zip(ascii_uppercase, columns.items(), strict=False):
         headings[f"Value #{letter}" if len(columns) > 1 else "Value"] = heading
@@ -170,7 +170,7 @@ def table(
     order = {name: index for index, name in enumerate(headings)}
     options = {"excludeByName": {"Time": True}, "indexByName": order, "renameByName": headings}
     panel.with_transformation(dashboard.DataTransformerConfig("organize", options=options))
-    panel.sort_by([build.TableSortByFieldState().display_name(next(iter(columns))).desc(desc=True)])
+    panel.sort_by([build.TableSortByFieldState().display_name(next(iter(columns))).desc(True)])
     for label, heading in labels.items():
         panel.override_by_name(heading, _of_label(label))
     return panel.build()
@@ -179,11 +179,11 @@ def table(
 def heat(number: int, title: str, says: str, expression: str, unit: str, *, width: int = 8) -> dashboard.Panel:
     """A histogram's buckets over time."""
     panel = _framed(heatmap_panel.Panel(), number, title, says, width, 8)
-    panel.thresholds(_thresholds("green", ())).calculate(calculate=False).hide_legend()
+    panel.thresholds(_thresholds("green", ())).calculate(False).hide_legend()
     colour = heatmap_panel.HeatmapColorOptions().scheme("Oranges").steps(64).exponent(0.5)
     panel.color(colour.mode(heatmap.HeatmapColorMode.SCHEME).scale(heatmap.HeatmapColorScale.EXPONENTIAL))
-    panel.color(colour.fill("dark-orange").reverse(reverse=False))
-    panel.y_axis(heatmap_panel.YAxisConfig().unit(unit)).unit(units.CallsPerSecond)
+    panel.color(colour.fill("dark-orange").reverse(False))
+    panel.y_axis(heatmap_panel.YAxisConfig().unit(unit)).unit(units.RequestsPerSecond)
     target = _query("A", expression).legend_format("{{le}}").format(prometheus.PromQueryFormat.HEATMAP)
     return panel.with_target(target.range()).build()
 
@@ -206,7 +206,7 @@ def _colour(mode: str) -> shell.FieldColor:
 
 
 def _legend() -> build.VizLegendOptions:
-    legend = build.VizLegendOptions().display_mode(common.LegendDisplayMode.TABLE).show_legend(show_legend=True)
+    legend = build.VizLegendOptions().display_mode(common.LegendDisplayMode.TABLE).show_legend(True)
     return legend.placement(common.LegendPlacement.BOTTOM).calcs(["lastNotNull", "mean", "max"])
 
 

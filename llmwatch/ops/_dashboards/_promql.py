@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from llmwatch import metrics
 from llmwatch.metrics import Metric
 
+Where = Mapping[str, str]
+NOWHERE: Where = {}
 RATE, RANGE = "$__rate_interval", "$__range"
 AGAINST = "$against"
 
@@ -25,15 +27,18 @@ JOB = 'job=~"$service"'
 """What stands in every query."""
 
 
-def select(metric: Metric, suffix: str = "", **where: str) -> str:
+def select(metric: Metric, suffix: str = "", *, like: Metric | None = None, where: Where = NOWHERE) -> str:
     """The series of a metric that the variables choose: by each label that it has a variable for.
 
     Args:
         metric: One of the catalogue.
         suffix: `_bucket`, `_sum` or `_count` of a histogram.
-        where: Further matchers with their operators: `status='="success"'`.
+        like: A metric that it is divided by, or that is divided by it: only labels that both have choose, or else a
+            ratio would be of different calls.
+        where: Further matchers by their labels, with the operator: `{"status": '="success"'}`.
     """
-    chosen = [f'{label}=~"${_FILTERS[label]}"' for label in metric.prometheus_labels if label in _FILTERS]
+    shared = set(metric.prometheus_labels) & set((like or metric).prometheus_labels) & set(_FILTERS)
+    chosen = [f'{label}=~"${_FILTERS[label]}"' for label in metric.prometheus_labels if label in shared]
     further = [f"{label}{matcher}" for label, matcher in where.items()]
     return f"{metric.prometheus}{suffix}{{{','.join([JOB, *chosen, *further])}}}"
 
@@ -43,39 +48,45 @@ def by(labels: Sequence[str], expression: str, how: str = "sum") -> str:
     return f"{how} by ({', '.join(labels)}) ({expression})" if labels else f"{how}({expression})"
 
 
-def rate(metric: Metric, *labels: str, suffix: str = "", **where: str) -> str:
+def rate(metric: Metric, *labels: str, suffix: str = "", like: Metric | None = None, where: Where = NOWHERE) -> str:
     """How much a second."""
-    return by(labels, f"rate({select(metric, suffix, **where)}[{RATE}])")
+    return by(labels, f"rate({select(metric, suffix, like=like, where=where)}[{RATE}])")
 
 
-def grown(metric: Metric, *labels: str, suffix: str = "", offset: str = "", span: str = RANGE, **where: str) -> str:
+def grown(
+    metric: Metric, *labels: str, suffix: str = "", offset: str = "", like: Metric | None = None, where: Where = NOWHERE
+) -> str:
     """How much in the time range, or in one that was so long ago."""
     ago = f" offset {offset}" if offset else ""
-    return by(labels, f"increase({select(metric, suffix, **where)}[{span}]{ago})")
+    return by(labels, f"increase({select(metric, suffix, like=like, where=where)}[{RANGE}]{ago})")
 
 
-def grown_from_nothing(metric: Metric, *labels: str, span: str = RANGE, **where: str) -> str:
+def grown_from_nothing(metric: Metric, *labels: str, span: str = RANGE, where: Where = NOWHERE) -> str:
     """How much in the time range, for series that begin with their first amount: `increase()` cannot see that one.
 
     A series that was not there when the range began counts with its whole value, if its process was watched already;
     what an unwatched one had counted before is not of this range.
     """
-    series = select(metric, **where)
+    series = select(metric, where=where)
     new = f"({series} unless {series} offset {span})"
     watched = f"llmwatch_build_info{{{JOB}}} offset {span}"
     return by(labels, f"({new} and on (job, instance) {watched}) or increase({series}[{span}])")
 
 
-def quantile(q: float, metric: Metric, *labels: str, span: str = RATE, **where: str) -> str:
-    """A percentile of a histogram."""
-    buckets = by([*labels, "le"], f"rate({select(metric, '_bucket', **where)}[{span}])")
-    return f"histogram_quantile({q:g}, {buckets})"
+def quantile(q: float, metric: Metric, *labels: str, where: Where = NOWHERE) -> str:
+    """A percentile over time."""
+    return f"histogram_quantile({q:g}, {rate(metric, *labels, 'le', suffix='_bucket', where=where)})"
 
 
-def whole(metric: Metric, q: float, *labels: str, **where: str) -> str:
+def whole(q: float, metric: Metric, *labels: str, where: Where = NOWHERE) -> str:
     """A percentile of all values in the time range."""
-    buckets = by([*labels, "le"], f"increase({select(metric, '_bucket', **where)}[{RANGE}])")
-    return f"histogram_quantile({q:g}, {buckets})"
+    return f"histogram_quantile({q:g}, {grown(metric, *labels, 'le', suffix='_bucket', where=where)})"
+
+
+def waiting(count: Callable[..., str], *labels: str) -> str:
+    """Seconds that a call waits between attempts, on average."""
+    calls = count(metrics.REQUESTS, *labels, like=metrics.RETRY_WAIT)
+    return ratio(count(metrics.RETRY_WAIT, *labels), calls)
 
 
 def ratio(numerator: str, denominator: str) -> str:
@@ -88,13 +99,15 @@ def share(part: str, whole: str) -> str:
     return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
+SUCCESS = {"status": '="success"'}
+OK = {"outcome": '="ok"'}
 ENDED = '=~"success|error"'
 """Calls that came to an end of their own: who cancels a call or leaves a stream says nothing of its quality."""
 
 
 def failing(*labels: str) -> str:
     """The share of calls that fail."""
-    return share(rate(metrics.ERRORS, *labels), rate(metrics.REQUESTS, *labels, status=ENDED))
+    return share(rate(metrics.ERRORS, *labels), rate(metrics.REQUESTS, *labels, where={"status": ENDED}))
 
 
 def either(*expressions: str) -> str:
