@@ -127,9 +127,23 @@ def everything(source: Any) -> Mapping[str, Any]:
 
 
 def excerpt(source: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Some of the fields that the source holds."""
+    """Some of the fields that the source holds, its usage as it is now: programs add others up in that object."""
     fields = everything(source)
-    return {name: fields[name] for name in names if name in fields}
+    found = {name: fields[name] for name in names if name in fields}
+    if found.get("usage"):
+        found["usage"] = _as_now(found["usage"])
+    return found
 
 
+def _as_now(source: Any) -> dict[str, Any]:
+    """A copy of the fields that the source holds, and of those of the objects in them."""
+    fields = {**everything(source)}
+    for name, value in fields.items():
+        cls: Any = type(value)
+        if cls not in _UNCHANGING and (cls is dict or hasattr(cls, "__pydantic_fields__")):
+            fields[name] = {**everything(value)}
+    return fields
+
+
+_UNCHANGING = frozenset({int, str, float, bool, type(None)})
 _FEW = 1_000  # no vendor numbers more finish reasons than that

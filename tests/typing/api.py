@@ -4,21 +4,25 @@ A line that must be an error carries an `ignore` of each checker, and both compl
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Protocol, assert_type
 
 import llmwatch
 from llmwatch import (
+    Label,
     Usage,
     attribute,
     bind,
     observe_agent,
     observe_llm,
     observe_tool,
+    outgoing_baggage,
     record_guard,
     register_extractor,
     track_request,
+    watch,
 )
+from llmwatch.config import Configuration
 from llmwatch.extractors import Reading
 
 
@@ -201,7 +205,8 @@ async def agents_and_tools(toolbox: Toolbox) -> None:
         assert_type(chunk, bytes)
     assert_type(toolbox.search("why?"), Reply)
     assert_type(Toolbox.find("why?"), Reply)
-    with observe_agent("researcher"), observe_tool("search", agent="researcher"):
+    with observe_agent("researcher") as nothing, observe_tool("search", agent="researcher") as neither:
+        assert_type((nothing, neither), tuple[None, None])
         toolbox.search(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     async with observe_agent("researcher", tier="pro"), observe_tool("search"):
         await agent(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -254,10 +259,32 @@ def bound(executor: ThreadPoolExecutor) -> None:
     assert_type(same("why?"), Reply)
     assert_type(executor.submit(bind(plain), "why?", retries=0).result(), Reply)
     bind(plain)(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(bind(ThreadPoolExecutor()), Executor)
+    with bind(executor) as carrying:
+        assert_type(carrying.submit(plain, "why?", retries=0).result(), Reply)
+    bind(1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    with outgoing_baggage() as nothing:
+        assert_type(nothing, None)
 
 
 def bound_coroutine() -> Awaitable[Reply]:
     return bind(decorated_coroutine)("why?")
+
+
+# watch gives back the client, as what it is.
+
+
+class Client:
+    """A vendor's client."""
+
+    def create(self, question: str) -> Reply:
+        return plain(question)
+
+
+def watched(client: Client) -> None:
+    assert_type(watch(client), Client)
+    assert_type(watch(client, account="team-a", provider="openai").create("why?"), Reply)
+    watch(client, account=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 # register_extractor returns what it decorates.
@@ -307,7 +334,11 @@ def usages(usage: Usage) -> None:
     usage.input_tokens = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-# configure and shutdown.
+# configure, session, flush and shutdown.
+
+
+def tier_of(user: str) -> str | None:
+    return "pro" if user.startswith("p") else None
 
 
 def configuration() -> None:
@@ -316,14 +347,33 @@ def configuration() -> None:
         meter_provider=None,
         port=0,
         host="127.0.0.1",
-        labels={"tier": ["free", "pro"]},
+        labels={"tier": ["free", "pro"], "region": 20, "plan": Label(["free", "pro"], limit=2, mapper=tier_of)},
         label_limits={"feature": 50},
-        prices=None,
+        baggage=["feature"],
+        prices={"price": [{"model": "in-house-*", "free": True}]},
         semconv="legacy",
+        auth=("user", "password"),
+        tls=("cert.pem", "key.pem"),
+        insecure=False,
+        otlp=True,
+        pushgateway="gateway:9091",
+        worker_dir=None,
+        live=False,
     )
+    assert_type(configured, Configuration)
     assert_type(configured.url, str)
     assert_type(configured.port, int)
     assert_type(configured.close(), None)
     llmwatch.configure(semconv="newest")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    assert_type(llmwatch.shutdown(), None)
+    llmwatch.configure(labels={"tier": 1.5})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    assert_type(llmwatch.flush(2), bool)
+    assert_type(llmwatch.shutdown(timeout=2), None)
     assert_type(llmwatch.ErrorKind("rate_limit"), llmwatch.ErrorKind)
+
+
+async def sessions() -> None:
+    with llmwatch.session(service_name="import", timeout=2, pushgateway="gateway:9091") as configured:
+        assert_type(configured, Configuration)
+    async with llmwatch.session(port=0) as configured:
+        assert_type(configured.port, int)
+    llmwatch.session(ports=0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
