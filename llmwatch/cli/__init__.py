@@ -1,4 +1,4 @@
-"""The command line: `llmwatch demo`, `llmwatch labels`, `llmwatch prices` and `llmwatch ops`."""
+"""The command line: `llmwatch demo`, `llmwatch labels`, `llmwatch prices`, `llmwatch ops` and `llmwatch explain`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from llmwatch._version import __version__
-from llmwatch.cli import _demo, _labels, _ops, _prices
+from llmwatch.cli import _demo, _explain, _labels, _ops, _prices
 from llmwatch.cli._refusal import RefusalError
 
 __all__ = ["main"]
@@ -29,6 +29,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("llmwatch", description="Metrics for applications that call LLMs.")
     parser.add_argument("--version", action="version", version=f"llmwatch {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    for command in (_demo, _labels, _prices, _ops):
+    for command in (_demo, _labels, _prices, _ops, _explain):
         command.add(commands)
     return parser

@@ -18,13 +18,15 @@ def add(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
         help="watch an application call simulated vendors",
-        description="Watch an application call simulated vendors: a live table here, and /metrics for Prometheus. "
+        description="Watch an application call simulated vendors: a live page, a table here, and /metrics. "
         "Nothing outside this machine is contacted.",
     )
     demo.add_argument("--seconds", type=_positive, metavar="N", help="end after N seconds (default: at Ctrl-C)")
     demo.add_argument("--seed", type=int, default=0, metavar="N", help="another course of events (default: 0)")
     demo.add_argument("--rate", type=_rate, default=8.0, metavar="N", help="calls per second, at most 50 (default: 8)")
-    demo.add_argument("--port", type=_port, default=9464, metavar="N", help="of /metrics, 0 for any (default: 9464)")
+    demo.add_argument(
+        "--port", type=_port, default=9464, metavar="N", help="of the live page, 0 for any (default: 9464)"
+    )
     demo.add_argument(
         "--incident",
         choices=_INCIDENTS,
@@ -33,6 +35,10 @@ def add(commands: Any) -> None:
     )
     demo.add_argument(
         "--incident-after", type=_positive, default=20.0, metavar="N", help="seconds of calm before it (default: 20)"
+    )
+    demo.add_argument("--open", action="store_true", help="show the live page in a browser")
+    demo.add_argument(
+        "--prometheus", action="store_true", help="start a Prometheus with llmwatch's rules, and say which alerts fire"
     )
     demo.add_argument("--plain", action="store_true", help="lines of text instead of a live table")
     demo.set_defaults(run=run)
@@ -54,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
             plain=arguments.plain,
             incident=arguments.incident,
             incident_after=arguments.incident_after,
+            prometheus=arguments.prometheus,
+            open_browser=arguments.open,
         )
     except demo.SetupError as error:
         raise RefusalError(str(error)) from None
