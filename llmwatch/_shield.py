@@ -96,9 +96,9 @@ class Shield:
 
 
 def _told(error: Exception) -> tuple[type[Exception], Exception, TracebackType | None]:
-    """An exception as it may be logged: its message could quote a prompt or an answer, unless it is the system's."""
+    """An exception as it may be logged: its message could quote an answer, unless it is the system's or our own."""
     cls = type(error)
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) and not cls.__module__.startswith("llmwatch."):
         stand_in = type(cls.__qualname__, (Exception,), {"__module__": cls.__module__})
         return cls, stand_in("(its message is not logged: it might quote what a call was about)"), error.__traceback__
     return cls, error, error.__traceback__

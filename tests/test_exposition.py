@@ -861,7 +861,7 @@ def test_curl_gets_the_page_without_options(port: int) -> None:
 
 def test_importing_llmwatch_loads_no_server_no_tls_and_no_compression() -> None:
     heavy = {"wsgiref", "http.server", "http.client", "socket", "selectors", "ssl", "gzip", "email", "hmac"}
-    program = "import sys; before = set(sys.modules); import llmwatch; print(*(set(sys.modules) - before))"
+    program = "import sys; before = set(sys.modules); from llmwatch import *; print(*(set(sys.modules) - before))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
     assert "llmwatch.exposition" in loaded

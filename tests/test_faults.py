@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import struct
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExportResult
 from receivers import Received, otlp_http, until
 from recording import Faults, Reader, answering, apart, parsed
+from serving import Program
 from support import REPOSITORY
 
 import llmwatch
 from llmwatch.exposition import wsgi_app
+from llmwatch.exposition.gunicorn import FileSd
 
 EXPORTER = "opentelemetry.exporter.otlp.proto.http.metric_exporter.OTLPMetricExporter.export"
 DAY = 86_400.0
@@ -186,6 +194,7 @@ def test_a_clock_that_jumps_in_the_middle_of_collections_neither_fails_nor_doubl
 STORM = """
     import signal, sys, threading, time
     import llmwatch
+    from llmwatch import configure, flush, shutdown  # an import that is interrupted by itself would fail anywhere
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -299,3 +308,211 @@ def test_a_view_of_the_program_s_that_changes_our_histograms_loses_no_other_metr
     assert found.total("ai_requests", status="success") == 1
     assert "ai_request_duration" not in found.names
     assert found.count("gen_ai.client.operation.duration") == 1
+
+
+# --- Collectors that misbehave
+
+
+def _say_nothing(connection: socket.socket, over: threading.Event) -> None:
+    over.wait(60)
+
+
+def _hang_up(connection: socket.socket, over: threading.Event) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _say_nonsense(connection: socket.socket, over: threading.Event) -> None:
+    connection.recv(100)
+    connection.sendall(b"\x00\xff" * 5000 + b"\r\n\r\n")
+
+
+def _answer_by_halves(connection: socket.socket, over: threading.Event) -> None:
+    connection.recv(100)
+    connection.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 1000\r\n\r\nno")
+    over.wait(60)
+
+
+def _answer_letter_by_letter(connection: socket.socket, over: threading.Event) -> None:
+    while not over.wait(0.2):
+        connection.sendall(b"H")
+
+
+@contextmanager
+def misbehaving(way: Callable[[socket.socket, threading.Event], None]) -> Iterator[tuple[int, list[int]]]:
+    """A collector that treats its clients like this; its port, and a number for each of them."""
+    over, clients, threads = threading.Event(), list[int](), list[threading.Thread]()
+
+    def treat(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            way(connection, over)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                clients.append(1)
+                threads.append(threading.Thread(target=treat, args=(connection,)))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threads.append(threading.Thread(target=accept))
+        threads[0].start()
+        try:
+            yield listening.getsockname()[1], clients
+        finally:
+            over.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            threads[0].join()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("way", [_say_nothing, _hang_up, _say_nonsense, _answer_by_halves, _answer_letter_by_letter])
+def test_a_collector_that_misbehaves_holds_nobody_up_and_gets_everything_when_another_one_takes_its_place(
+    way: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    answer = answering("the result", feature="chat")
+    with misbehaving(way) as (port, clients):
+        llmwatch.configure(otlp=f"http://127.0.0.1:{port}")
+        until(lambda: clients)
+        results = {answer() for _ in range(5000)}  # beyond what is kept before calls begin to fold it themselves
+        shown = scraped().total("ai_requests", status="success")
+        until(lambda: lines(caplog))
+        flushed = llmwatch.flush(0.05)
+    with otlp_http(port) as received:
+        until(lambda: received.total("ai_requests", status="success") == 5000)
+        llmwatch.shutdown()
+
+    assert results == {"the result"}
+    assert shown == 5000
+    assert flushed is False
+    assert [line for line in lines(caplog) if "again" not in line] == lines(caplog)[:1]
+
+
+# --- Descriptors
+
+EXHAUSTED = """
+    import os, resource, socket, time
+    import llmwatch
+
+    answer = llmwatch.observe_llm(feature="chat")(lambda: "the result")
+    port = llmwatch.configure(port=0).port
+    client = socket.socket()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, limit[1]))
+    held = []
+    try:
+        while True:
+            held.append(os.dup(0))
+    except OSError:
+        pass
+    client.connect(("127.0.0.1", port))
+    client.sendall(b"GET /metrics HTTP/1.1\\r\\nHost: here\\r\\nConnection: close\\r\\n\\r\\n")
+    ending = time.monotonic() + 1
+    calls = 0
+    while calls < 3000 or time.monotonic() < ending:
+        assert answer() == "the result"
+        calls += 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    page = client.makefile().read()
+    counted = [line for line in page.splitlines() if line.startswith("ai_requests_total{") and '"success"' in line]
+    print(bool(held), page.split()[1], float(counted[0].split()[-1]) == calls)
+    llmwatch.shutdown()
+"""
+
+
+def test_a_process_without_a_descriptor_left_goes_on_and_answers_a_scrape_when_it_has_one_again() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(EXHAUSTED)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True 200 True\n", "")
+
+
+# --- Workers' files
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[list[Program]]:
+    """Three programs that share a directory, each with one call of its own feature."""
+    running = [Program(tmp_path) for _ in range(3)]
+    for number, program in enumerate(running):
+        program(f"call(1, feature='only{number}')")
+    yield running
+    for program in running:
+        program.kill()
+
+
+def set_clock(program: Program, seconds: float) -> None:
+    """Has the program see another time of day from now on."""
+    program(
+        "[setattr(clock, name, lambda real=real: real() + step) for clock in [__import__('time')] for name, real, step "
+        f"in [('time', clock.time, {seconds}), ('time_ns', clock.time_ns, {int(seconds * 1e9)})]] and None"
+    )
+
+
+@pytest.mark.parametrize("jump", [-DAY, DAY, -20_000 * DAY])
+def test_a_clock_that_jumps_under_several_workers_changes_no_total_and_hides_no_later_value(
+    jump: float, workers: list[Program]
+) -> None:
+    first, second, third = workers
+    first("remaining(50)")
+    before = [program.page().total("ai_rate_limit_remaining") for program in workers]
+    for program in workers:
+        set_clock(program, jump)
+    second("remaining(40)")
+    second("call()")
+    after = [program.page() for program in workers]
+    third.kill()
+
+    assert before == [50, 50, 50]
+    assert [page.total("ai_rate_limit_remaining") for page in after] == [40, 40, 40]
+    assert [page.total("ai_requests", status="success") for page in after] == [4, 4, 4]
+    assert [page.total("ai_unpriced_requests") for page in after] == [0, 0, 0]
+    assert [program.successes() for program in (first, second)] == [4, 4]
+    assert "llmwatch failed" not in first.log + second.log
+
+
+def test_files_of_workers_that_are_all_emptied_are_written_again(workers: list[Program], tmp_path: Path) -> None:
+    folder = tmp_path / "workers"
+    before = [program.successes() for program in workers]
+    for path in folder.glob("*/*"):
+        os.truncate(path, 0)
+    during = [program.successes() for program in workers]
+    for program in workers:
+        program("call()")
+
+    assert (before, during) == ([3, 3, 3], [3, 3, 3])
+    assert [program.successes() for program in workers] == [6, 6, 6]
+    assert [program.log for program in workers] == ["", "", ""]
+
+
+def test_a_file_in_the_place_of_the_workers_directory_leaves_each_its_page_until_it_is_gone(
+    workers: list[Program], tmp_path: Path
+) -> None:
+    for program in workers:
+        program.page()
+    shutil.rmtree(tmp_path / "workers")
+    (tmp_path / "workers").write_text("")
+    for program in workers:
+        program("call()")
+    during = [program.successes() for program in workers]
+    (tmp_path / "workers").unlink()
+    until(lambda: [program.successes() for program in workers] == [6, 6, 6])
+
+    assert during == [4, 4, 4]  # its own, and what it has last seen of the others
+    assert [program.log.count("llmwatch failed in workers") for program in workers] == [1, 1, 1]
+    assert Program.successes(workers[0], feature="only2") == 1
+
+
+def test_a_hook_that_cannot_write_where_its_worker_is_scraped_leaves_the_worker_alone(tmp_path: Path) -> None:
+    (tmp_path / "targets").write_text("")
+    llmwatch.configure()
+    worker = Mock(pid=1)
+    FileSd(tmp_path / "targets").post_worker_init(worker)
+    answer = answering("the result", feature="chat")
+
+    assert answer() == "the result"
+    assert scraped().total("ai_requests", status="success") == 1
+    worker.log.exception.assert_called_once()
