@@ -6,7 +6,7 @@ Rule 2: the innermost call that reads usage owns it; the calls around it do not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class CallRecord(NamedTuple):
         nested: Whether calls were observed inside this one.
         ticket: What the recorder gave out when the call was opened.
         attempts: The HTTP requests that it was made of, in the order of their ends, where its client is watched.
-        gist: What was kept of the response, where nobody has read it yet.
+        owner: Whether the tokens that its response names are its own, and not those of the calls inside.
+        gists: What was kept of the response, where nobody has read it yet; several, of several threads at once.
     """
 
     labels: Mapping[str, str]
@@ -49,15 +50,17 @@ class CallRecord(NamedTuple):
     nested: bool = False
     ticket: object = None
     attempts: tuple[Attempt, ...] = ()
-    gist: Gist | None = None
+    owner: bool = True
+    gists: tuple[Gist, ...] = ()
 
     def understood(self) -> CallRecord:
         """The record with what its response says, read now if it was only kept."""
-        if self.gist is None:
+        if not self.gists:
             return self
-        reading = self.gist.reading()
+        found = [reading for gist in self.gists if (reading := gist.reading()) is not None]
+        reading = found[-1] if found else self.reading
+        usage = _sum([self.usage, *(each.usage for each in found if self.owner)])
         status, error = _outcome(self.status, self.error, reading)
-        usage = None if reading is None else reading.usage
         return CallRecord(self.labels, status, self.duration, error, reading, usage, *self[6:-1])
 
 
@@ -66,6 +69,12 @@ def _outcome(status: Status, error: ErrorKind | None, reading: Reading | None) -
     if status == "success" and reading is not None and reading.error is not None:
         return "error", reading.error
     return status, error
+
+
+def _sum(usages: Iterable[Usage | None]) -> Usage | None:
+    """All usages together; `None` when there is none."""
+    known = [usage for usage in usages if usage is not None]
+    return sum(known[1:], known[0]) if known else None
 
 
 def completed(labels: Mapping[str, str], reading: Reading | None) -> Mapping[str, str]:
@@ -94,11 +103,11 @@ class Call:
         "_chunks",
         "_claimed",
         "_first",
-        "_gist",
+        "_gists",
         "_last",
         "_nested",
         "_reading",
-        "_usage",
+        "_usages",
         "failures",
         "labels",
         "outer",
@@ -117,9 +126,9 @@ class Call:
         self._claimed = self._nested = False
         self._chunks = 0
         self._first = self._last = started
-        self._gist: Gist | None = None
+        self._gists: list[Gist] = []  # appending is atomic, as in `_usages`: threads may share a block
         self._reading: Reading | None = None
-        self._usage: Usage | None = None
+        self._usages: list[Usage] = []
         self._attempts: list[Attempt] = []
         self.failures: dict[int, list[float]] = {}
         if outer is not None:
@@ -133,7 +142,8 @@ class Call:
     @property
     def known(self) -> Mapping[str, str]:
         """Its labels, with what the response knows better, as far as it has come."""
-        return completed(self.labels, self._reading if self._gist is None else self._gist.reading())
+        gists = self._gists[-1:]
+        return completed(self.labels, gists[0].reading() if gists else self._reading)
 
     def attempted(self, attempt: Attempt) -> bool:
         """An HTTP request of the call has ended; whether it goes into the record, which it does not after the end."""
@@ -160,9 +170,9 @@ class Call:
 
     def keep(self, gist: Gist) -> bool:
         """Takes what is worth keeping of the response; whether that will do, as nobody else has a claim to it."""
-        if self.outer is not None or self._nested or self._reading or self._usage or self._gist or not self._alive:
+        if self.outer is not None or self._nested or self._reading or self._usages or self._gists or not self._alive:
             return False
-        self._gist = gist
+        self._gists.append(gist)
         return True
 
     def read(self, reading: Reading | None) -> None:
@@ -179,7 +189,7 @@ class Call:
         if not self._alive:
             return
         self._understand()
-        self._usage = usage if self._usage is None else self._usage + usage
+        self._usages.append(usage)
         outer = self.outer
         while outer is not None:
             outer._claimed = True
@@ -187,8 +197,11 @@ class Call:
 
     def _understand(self) -> None:
         """Reads what was only kept, because more has come."""
-        if self._gist is not None:
-            gist, self._gist = self._gist, None
+        while self._gists:
+            try:
+                gist = self._gists.pop(0)
+            except IndexError:  # another thread was quicker
+                return
             self.read(gist.reading())
 
     def end(self, now: float, status: Status, error: ErrorKind | None = None) -> CallRecord | None:
@@ -209,14 +222,15 @@ class Call:
             max(0.0, (self._last if complete else now) - self.started),
             error,
             reading,
-            None if self._claimed else self._usage,
+            _sum(self._usages) if self._usages and not self._claimed else None,
             self.streamed,
             self._first - self.started if self._chunks else None,
             (self._last - self._first) / (self._chunks - 1) if self._chunks > 1 else None,
             self._nested,
             self.ticket,
             tuple(self._taken()) if self._attempts else (),
-            self._gist,
+            not self._claimed,
+            tuple(self._gists),
         )
 
     def _taken(self) -> Iterator[Attempt]:

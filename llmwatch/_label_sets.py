@@ -73,7 +73,7 @@ class LabelSets:
         if not labels.keys() <= self._known:
             self._report_undeclared(labels)
         key, new = stated, False
-        if key not in self._admitted:
+        if key not in self._admitted or Unusable in map(type, key):
             key = self._bounded(self._names, stated, set() if counting else None)
             if key not in self._admitted and self._full():
                 self.folds += counting
@@ -83,10 +83,11 @@ class LabelSets:
         return key[: len(CALL_LABELS)], key[len(CALL_LABELS) :], new
 
     def plain(self, labels: Mapping[str, str]) -> Key | None:
-        """What is stated of a call's labels, where nothing maps them and none is undeclared."""
+        """What is stated of a call's labels, where nothing maps them, none is undeclared, and all can be used."""
         if self.mapping or not labels.keys() <= self._known:
             return None
-        return tuple([labels.get(name, "") for name in self._names])
+        key = tuple([labels.get(name, "") for name in self._names])
+        return None if Unusable in map(type, key) else key
 
     def inherit(self, earlier: LabelSets) -> None:
         """Keeps the label sets of calls that an earlier configuration has shown."""

@@ -231,7 +231,7 @@ class Ledger:
             return record.understood()
         except Exception as error:
             self._shield.report("extractor", error)
-            return record._replace(gist=None)
+            return record._replace(gists=())
 
     def _place(self, labels: Mapping[str, str]) -> Key:
         """A call's place in the in-flight gauge, which begins at 0, as does what else is known of the call."""

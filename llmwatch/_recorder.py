@@ -31,6 +31,7 @@ _RELIEF_ABOVE = 1024
 _RELIEF = 8  # how many records one call folds then
 _RELIEF_VALUES = 6 * _RELIEF  # and how many histogram values it hands over, more than those records bring
 _TABLE_IMPORT = 2.0  # seconds that a collection waits for the price table
+_PATIENCE = 1.0  # seconds that a shutdown waits for whoever folds
 _VALUES = 10_000  # histogram values kept: above, calls hand them over, or, without a provider, a part is forgotten
 
 
@@ -141,8 +142,7 @@ class Recorder:
         with self.shield.silence(aside=collecting), self._lock:
             if self._retired:
                 return
-            for inbox in self._inboxes:
-                self._fold(inbox, len(inbox))
+            self._fold_all()
             self._ledger.price_late()
             self._ledger.show_open([ticket for tickets in self._opens for ticket in tickets.copy()])
             self._ledger.forget_mapped()
@@ -163,8 +163,8 @@ class Recorder:
     def label_report(self) -> dict[str, Any]:
         """The budget of each label, what it has shown and what was folded: the document at `/labels`."""
         with self.shield.silence(), self._lock:
-            for inbox in self._inboxes:
-                self._fold(inbox, len(inbox))
+            if not self._retired:  # else what has come since is another recorder's
+                self._fold_all()
             self._ledger.forget_mapped()
             return {"llmwatch": __version__, **self._ledger.report()}
 
@@ -190,12 +190,25 @@ class Recorder:
         if earlier is self or earlier._retired:
             return
         with earlier._lock, self._lock:
-            earlier._retired = True
-            self._inboxes = [*earlier._inboxes, *self._inboxes]
-            self._opens = [*earlier._opens, *self._opens]
+            self._await(earlier)
             self._ledger.adopt(earlier._ledger)
             self._cut |= earlier._cut
             self._advised = self._advised or earlier._advised
+
+    def follow(self, earlier: Recorder) -> None:
+        """Takes over what an earlier recorder's open calls will still bring, and none of what it has."""
+        if not earlier._lock.acquire(timeout=_PATIENCE):  # it may be this thread's, which a signal has interrupted
+            return
+        try:
+            with earlier.shield.silence(aside=True), self._lock:
+                earlier._fold_all()
+                self._await(earlier)
+        finally:
+            earlier._lock.release()
+
+    def _await(self, earlier: Recorder) -> None:
+        earlier._retired = True
+        self._inboxes, self._opens = [*earlier._inboxes, *self._inboxes], [*earlier._opens, *self._opens]
 
     def begin_anew(self) -> Recorder:
         """In a forked child: one of the same kind that has counted nothing; what still comes here counts nowhere."""
@@ -258,6 +271,10 @@ class Recorder:
                 self.shield.report("record", error)
             finally:
                 self._lock.release()
+
+    def _fold_all(self) -> None:
+        for inbox in self._inboxes:
+            self._fold(inbox, len(inbox))
 
     def _fold(self, inbox: Inbox, most: int) -> None:
         for _ in range(min(most, len(inbox))):

@@ -96,6 +96,8 @@ def uninstall(timeout: float) -> None:
     stopped = _runtime.install(unpublished)
     close_all(stopped.senders, timeout)
     _dismiss(stopped, unpublished)
+    if stopped.private:  # a provider of the program's goes on to show what open calls bring
+        unpublished.recorder.follow(stopped.recorder)
 
 
 def _again(chosen: Settings, inherited: Runtime, previous: Runtime) -> None:

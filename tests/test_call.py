@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from llmwatch._call import Call, CallRecord
 from llmwatch.errors import ErrorKind
-from llmwatch.extractors import Reading
+from llmwatch.extractors import Gist, Reading
 from llmwatch.usage import Usage
 
 STATUSES = ("success", "error", "cancelled", "abandoned")
@@ -144,6 +146,60 @@ def test_of_many_threads_that_end_a_call_one_gets_the_record() -> None:
         worker.join()
     assert len(records) == threads * len(calls)
     assert len([record for record in records if record is not None]) == len(calls)
+
+
+class Kept:
+    """A shape whose responses say 7 tokens."""
+
+    api = provider = "kept"
+
+    def read(self, response: Any) -> Reading:
+        return Reading(usage=Usage(input_tokens=7))
+
+
+GIST = Gist(cast("Any", Kept()), {}, None)
+
+
+def test_what_was_kept_of_a_response_is_not_counted_beside_what_a_call_inside_has_read() -> None:
+    outer = Call({}, 0.0)
+    assert outer.keep(GIST)
+    inner = Call({}, 0.0, outer)
+    inner.consume(Usage(input_tokens=3))
+    assert [ended(call).understood().usage for call in (inner, outer)] == [Usage(input_tokens=3), None]
+
+
+def test_what_was_kept_of_a_response_adds_up_with_what_was_counted_before_it_and_after_it() -> None:
+    call = Call({}, 0.0)
+    assert call.keep(GIST)
+    assert not call.keep(GIST)
+    call.consume(Usage(input_tokens=1))
+    call.consume(Usage(input_tokens=1))
+    assert ended(call).understood().usage == Usage(input_tokens=9)
+
+
+def test_threads_that_tell_one_call_of_their_responses_at_once_all_count() -> None:
+    """Each takes turns with the others in the middle of all it does."""
+    threads, times = 8, 50
+    calls = [Call({}, 0.0) for _ in range(20)]
+    start = threading.Barrier(threads)
+
+    def tell() -> None:
+        for call in calls:
+            start.wait()
+            for _ in range(times):
+                if not call.keep(GIST):
+                    call.read(GIST.reading())
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for telling in [pool.submit(tell) for _ in range(threads)]:
+                telling.result()
+    finally:
+        sys.setswitchinterval(before)
+    told = [ended(call).understood().usage for call in calls]
+    assert told == [Usage(input_tokens=7 * threads * times)] * len(calls)
 
 
 # A tree of calls: each opens inside another one that was opened before, or inside none.

@@ -28,6 +28,7 @@ from recording import (
     LATEST,
     LEGACY,
     MODEL,
+    REPLY,
     Collected,
     Faults,
     Reader,
@@ -834,6 +835,32 @@ def test_functions_work_after_shutdown_and_count_for_the_next_configuration() ->
 
     assert successes(scraped()) == 3
     assert scraped().count("ai_request_duration") == 3
+
+
+def test_a_call_that_is_open_over_a_shutdown_counts_for_the_next_configuration() -> None:
+    llmwatch.configure()
+    answering(feature="chat", provider="openai")()
+    with llmwatch.track_request(feature="chat") as request:
+        llmwatch.shutdown()
+        llmwatch.configure()
+        assert scraped().total("ai_active_requests") == 1
+        llmwatch.shutdown()
+        request.observe(REPLY)
+    llmwatch.configure()
+
+    assert successes(scraped()) == 1
+    assert scraped().total("ai_active_requests") == 0
+
+
+def test_a_shutdown_in_the_middle_of_a_fold_comes_to_its_end() -> None:
+    llmwatch.configure()
+    recorder = _runtime.current().recorder
+    with recorder._lock:  # as of a thread that a signal handler has interrupted
+        llmwatch.shutdown()
+    answering(feature="chat")()
+    llmwatch.configure()
+
+    assert successes(scraped()) == 1
 
 
 def test_calls_between_two_shutdowns_count_for_the_next_configuration() -> None:

@@ -35,7 +35,7 @@ from recording import (
 )
 
 import llmwatch
-from llmwatch import observe_llm, track_request
+from llmwatch import _runtime, attribute, observe_llm, track_request
 from llmwatch.testing import ManualClock
 
 BUSY_THREADS = 16
@@ -649,3 +649,46 @@ def test_every_label_of_a_call_is_bounded_before_it_is_shown() -> None:
 
     for name in CALL:
         assert found.values("ai_requests", name) <= {f"{name}-0", "other", ""}
+
+
+# --- What comes late
+
+
+def test_a_report_of_the_labels_by_a_recorder_that_was_replaced_takes_nothing_from_the_next_one() -> None:
+    provider, (reader,) = recording("memory")
+    replaced = _runtime.current().recorder
+    with track_request(feature="chat"):
+        llmwatch.configure(meter_provider=provider)
+    replaced.label_report()
+
+    reader.collect()
+    assert reader.total("ai_requests") == 1
+
+
+def test_a_program_that_adds_usages_up_in_the_object_of_one_of_them_changes_no_count() -> None:
+    chat = pytest.importorskip("openai.types.chat")
+    _, (reader,) = recording("memory")
+    answers = [answering(chat.ChatCompletion.model_validate(REPLY)) for _ in range(3)]
+    answers[0]()  # the first answer of a class is read at once
+    together = answers[1]().usage
+    for _ in range(4):
+        usage = answers[2]().usage
+        together.prompt_tokens += usage.prompt_tokens
+        together.completion_tokens += usage.completion_tokens
+        together.prompt_tokens_details.cached_tokens += usage.prompt_tokens_details.cached_tokens
+
+    reader.collect()
+    assert {
+        (direction, kind): reader.total("ai_tokens", direction=direction, kind=kind) for direction, kind in PARTS
+    } == {part: 6 * tokens for part, tokens in PARTS.items()}
+
+
+def test_a_label_value_of_no_use_is_reported_though_calls_without_that_label_came_before(faults: Faults) -> None:
+    recording("memory")
+    answer = answering(provider="openai")
+    answer()
+    _runtime.current().recorder.settle()
+    faults.expected.add("labels")
+    with attribute(feature=object()):
+        answer()
+    _runtime.current().recorder.settle()
