@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Parked records, above which calls begin to fold them, because nobody collects. A collection must fold what is left
 # well within the 10 s that the SDK gives it, also beside many busy threads: it counts double what it breaks off.
 _RELIEF_ABOVE = 1024
+_UNCONFIGURED = 8192  # the same, where no configuration has come yet with prices and with labels of its own
 _RELIEF = 8  # how many records one call folds then
 _RELIEF_VALUES = 6 * _RELIEF  # and how many histogram values it hands over, more than those records bring
 _TABLE_IMPORT = 2.0  # seconds that a collection waits for the price table
@@ -252,10 +253,9 @@ class Recorder:
         )
 
     def _relieve(self) -> None:
-        if self.book is not None and not self.book.ready:
-            return
-        with self.shield.silence():
-            self._relieve_unless_busy()
+        if self.book.ready if self.book is not None else len(self._parked) > _UNCONFIGURED:
+            with self.shield.silence():
+                self._relieve_unless_busy()
 
     def _relieve_unless_busy(self) -> None:
         if self._lock.acquire(blocking=False):
