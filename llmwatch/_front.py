@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -48,6 +46,7 @@ class Front:
         self._page = page
         self._service = service
         self._provider = provider
+        self._lock = threading.Lock()
         self.behind: Callable[[Request], Response] = lambda _: plain(404, "there is no page of metrics")
 
     @property
@@ -88,10 +87,10 @@ class Front:
     def _live(self) -> Live:
         from llmwatch.live import Live
 
-        with _lock:
+        with self._lock:
             team, kept = self._page.team, self._page.live
             if kept is None or kept[0] is not team:
-                began = _began if team is None else None
+                began = _runtime.counting_since() if team is None else None
                 kept = self._page.live = (team, Live(self._points, _report, began, _serves))
             remembered: Live = kept[1]
             return remembered
@@ -148,17 +147,3 @@ def _answer(request: Request, body: bytes, content_type: str, *, lasting: bool =
         body = squeeze.compress(body) + squeeze.flush()
         headers.append(("Content-Encoding", "gzip"))
     return Response(200, (*headers, *_GUARDED), body)
-
-
-_lock = threading.Lock()
-_began = time.monotonic()
-
-
-def _begin_anew() -> None:
-    """In a forked child, which has counted nothing yet."""
-    global _lock, _began
-    _lock, _began = threading.Lock(), time.monotonic()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)

@@ -98,6 +98,7 @@ class Runtime:
             self.shield.report("announce", error)
 
 
+_began = time.monotonic()
 _installed = Runtime.unpublished(Shield())
 _lock = threading.Lock()
 _making = threading.Lock()
@@ -114,6 +115,11 @@ def current() -> Runtime:
 def installed() -> Runtime:
     """The runtime as it is, without looking for a provider or making anew what was inherited."""
     return _installed
+
+
+def counting_since() -> float:
+    """When this process had counted nothing yet, in seconds of `time.monotonic`."""
+    return _began
 
 
 def install(runtime: Runtime) -> Runtime:
@@ -166,9 +172,9 @@ def _made_anew(runtime: Runtime, inherited: Runtime) -> Runtime:
 
 def _begin_anew() -> None:
     """In a forked child: nothing is counted yet, no lock is held, no thread runs, and what the parent serves is its."""
-    global _installed, _lock, _making, _maker
+    global _installed, _lock, _making, _maker, _began
     parent = _installed
-    _lock, _making, _maker = threading.Lock(), threading.Lock(), None
+    _lock, _making, _maker, _began = threading.Lock(), threading.Lock(), None, time.monotonic()
     parent.shield.begin_anew()
     recorder = parent.recorder.begin_anew()
     if parent.provider is not None and not parent.private:

@@ -34,8 +34,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_the_demo_has_good_defaults(asked: dict[str, Any]) -> None:
     assert main(["demo"]) == 0
     assert asked == {
-        **{"seconds": None, "seed": 0, "rate": 8.0, "port": 9464, "plain": False},
-        **{"incident": None, "incident_after": 20.0},
+        "seconds": None,
+        "seed": 0,
+        "rate": 8.0,
+        "port": 9464,
+        "plain": False,
+        "incident": None,
+        "incident_after": 20.0,
     }
 
 
@@ -43,8 +48,13 @@ def test_the_demo_takes_what_it_is_told(asked: dict[str, Any]) -> None:
     line = "demo --seconds 2.5 --seed 7 --rate 20 --port 0 --plain --incident model-swap --incident-after 3"
     assert main(line.split()) == 0
     assert asked == {
-        **{"seconds": 2.5, "seed": 7, "rate": 20.0, "port": 0, "plain": True},
-        **{"incident": "model-swap", "incident_after": 3.0},
+        "seconds": 2.5,
+        "seed": 7,
+        "rate": 20.0,
+        "port": 0,
+        "plain": True,
+        "incident": "model-swap",
+        "incident_after": 3.0,
     }
 
 

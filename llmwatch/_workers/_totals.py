@@ -36,7 +36,7 @@ class Reading(NamedTuple):
     """A gauge's value.
 
     Attributes:
-        at: Nanoseconds since 1970 at which it was seen to have this value.
+        at: Nanoseconds, by whatever clock, at which it was seen to have this value.
         value: The value.
     """
 

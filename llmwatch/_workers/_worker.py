@@ -145,13 +145,16 @@ class Worker:
         self.totals, self._durable = totals, True
 
     def _dated(self, totals: Totals) -> Totals:
-        """The same, each gauge with the moment since which it has its value, for the latest of all workers' wins."""
+        """The same, each gauge with the moment since which it has its value, for the latest of all workers' wins.
+
+        By the clock that all processes of the machine share: the time of day may be set back.
+        """
         for family, table in totals.items():
             if family.kind == "gauge":
                 for key, reading in table.points.items():
                     known = self._gauges.get((family, key))
                     if known is None or known.value != reading.value:
-                        known = self._gauges[family, key] = reading
+                        known = self._gauges[family, key] = Reading(time.monotonic_ns(), reading.value)
                     table.points[key] = known
         return totals
 

@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 import time
+import webbrowser
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
 
     from llmwatch.config import Configuration
+    from llmwatch.demo._alerts import Alerts
     from llmwatch.demo._serving import Serving
     from llmwatch.demo._stage import Stage
     from llmwatch.demo._traffic import Traffic
@@ -66,6 +68,8 @@ def run(
     plain: bool = False,
     incident: str | None = None,
     incident_after: float = 20.0,
+    prometheus: bool = False,
+    open_browser: bool = False,
     console: Console | None = None,
 ) -> Performance:
     """Runs the demo until its time is over or it is interrupted (SIGINT, SIGTERM).
@@ -74,15 +78,18 @@ def run(
         seconds: How long; without end unless given.
         seed: What decides who calls when, how the vendors answer and what fails.
         rate: Calls of a model per second, on average.
-        port: Where `/metrics` is served; 0, or a port that cannot be had, picks a free one.
+        port: Where the live page and `/metrics` are served; 0, or a port that cannot be had, picks a free one.
         plain: Lines of text in place of the live table, as for a console that is no terminal.
         incident: What goes wrong, one of `INCIDENTS`; each of them for a while, unless given.
         incident_after: Seconds of calm before it.
+        prometheus: Whether a Prometheus scrapes it, with the rules that llmwatch ships, and says which alerts fire.
+        open_browser: Whether a browser shows the live page.
         console: Where to write.
 
     Raises:
         ImportError: Without the extra `demo`.
-        SetupError: When an environment variable of llmwatch, or the incident, is of no use; the message names it.
+        SetupError: When an environment variable of llmwatch, or the incident, is of no use, or Prometheus is not
+            installed; the message says what.
     """
     console = console or Console(highlight=False)
     with _Exit() as leaving:
@@ -99,10 +106,12 @@ def run(
             _metered(port, console) as (provider, metrics),
             Stage(seed, rate) as stage,
             _opened(stage, provider, metrics.port) as application,
+            _watched(metrics.port, console) if prometheus else nullcontext() as alerts,
         ):
-            console.print(introduction(application.url, metrics.url), soft_wrap=True)
-            live = console.is_terminal and not console.is_dumb_terminal and not plain
-            with TableScreen(console, metrics.url) if live else LineScreen(console) as screen:
+            console.print(introduction(application.url, metrics.url, alerts.url if alerts else ""), soft_wrap=True)
+            if open_browser:
+                webbrowser.open(f"{metrics.url}/")
+            with _screen(console, metrics.url, plain=plain) as screen:
                 camera = _Camera(metrics.port, screen, stage)
                 with Traffic(stage, application.url, seed, rate, plan) as traffic:
                     _film(camera, traffic, seconds, leaving)
@@ -110,6 +119,11 @@ def run(
                 last = camera.look(over=True)
             console.print(summary(last), soft_wrap=True)
             return Performance(camera.page, last.numbers, stage.served, stage.backoffice.journal, traffic.visits)
+
+
+def _screen(console: Console, url: str, *, plain: bool) -> TableScreen | LineScreen:
+    live = console.is_terminal and not console.is_dumb_terminal and not plain
+    return TableScreen(console, url) if live else LineScreen(console)
 
 
 def _film(camera: _Camera, traffic: Traffic, seconds: float | None, leaving: _Exit) -> None:
@@ -208,6 +222,14 @@ def _opened(stage: Stage, provider: MeterProvider, metrics_port: int) -> Serving
 
     app = web_application(stage.help_desk, provider, incident_routes(stage))
     return Serving(app, metrics_port + 1)
+
+
+def _watched(metrics_port: int, console: Console) -> Alerts:
+    from llmwatch.demo._alerts import Alerts, program
+
+    if program() is None:
+        raise SetupError("--prometheus needs Prometheus: on Debian, apt-get install prometheus")
+    return Alerts(metrics_port, lambda line: console.print(line, style="bold", markup=False, soft_wrap=True))
 
 
 def _scraped(port: int) -> str:

@@ -93,9 +93,13 @@ class LineScreen:
             self._console.print(line(moment), soft_wrap=True)
 
 
-def introduction(application: str, url: str) -> str:
+def introduction(application: str, url: str, prometheus: str = "") -> str:
     """Where to look, and what to ask."""
+    alerts = f"\nAlerts:      [bold]{prometheus}/alerts[/] (the rules wait for seconds here, not for minutes)" * bool(
+        prometheus
+    )
     return rf"""
+Live page:   [bold]{url}/[/]{alerts}
 Application: [bold]{application}[/] (POST /chat /search /summaries /tickets)
 Incidents:   curl -X POST {application}/incidents/rate-limit
 Metrics:     [bold]{url}/metrics[/] - once Prometheus scrapes it, ask:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from time import thread_time
+from time import perf_counter, thread_time
 
 Subject = Callable[[], object]
 Clock = Callable[[], float]
@@ -20,23 +20,92 @@ class Timing:
     Attributes:
         name: The subject.
         rounds: Seconds per call, one value a round; the rounds of all subjects of a comparison are the same ones.
+        wall: The same by the clock on the wall, where it was looked at.
     """
 
     name: str
     rounds: Sequence[float]
+    wall: Sequence[float] = ()
 
     @property
     def median(self) -> float:
         """Seconds per call."""
         return statistics.median(self.rounds)
 
+    def minus(self, base: Timing) -> Timing:
+        """What it takes more than the base, round by round."""
+        rounds = tuple(mine - other for mine, other in zip(self.rounds, base.rounds, strict=True))
+        wall = tuple(mine - other for mine, other in zip(self.wall, base.wall, strict=True))
+        return Timing(self.name, rounds, wall)
+
+    def over(self, units: float) -> Timing:
+        """The same, per unit."""
+        return Timing(self.name, tuple(s / units for s in self.rounds), tuple(s / units for s in self.wall))
+
+    @property
+    def by_the_wall(self) -> Timing:
+        """The same by the clock on the wall."""
+        return Timing(self.name, self.wall)
+
     def above(self, base: Timing) -> float:
         """Seconds per call more than the base takes: the median over the rounds."""
-        return statistics.median(mine - other for mine, other in zip(self.rounds, base.rounds, strict=True))
+        return self.minus(base).median
 
     def ratio(self, base: Timing) -> float:
         """How many times as long as the base it takes: the median over the rounds."""
         return statistics.median(mine / other for mine, other in zip(self.rounds, base.rounds, strict=True))
+
+
+def nothing() -> None:
+    """What is to be done before or after a turn that has no such needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one subject does when its turn comes.
+
+    Attributes:
+        work: All of it.
+        units: How many calls, or chunks, or whatever its time is divided by, that is.
+        before: Done before, and not timed.
+        after: Done after, and not timed.
+    """
+
+    work: Subject
+    units: int
+    before: Subject = nothing
+    after: Subject = nothing
+
+
+def in_turns(turns: Mapping[str, Turn], *, rounds: int, clock: Clock = thread_time) -> dict[str, Timing]:
+    """Times subjects that say themselves how long their turns are, round by round, in another order each time.
+
+    Args:
+        turns: What each does, by name; each is done once before anything is timed.
+        rounds: How often each has a turn.
+        clock: Seconds of the processor: of this thread, or of all.
+    """
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
+    order, shuffled = list(turns), random.Random(0)
+    for turn in turns.values():
+        _taken(turn, clock)
+    for _ in range(rounds):
+        shuffled.shuffle(order)
+        for name in order:
+            taken[name].append(_taken(turns[name], clock))
+    return {
+        name: Timing(name, tuple(spent for spent, _ in seconds), tuple(passed for _, passed in seconds))
+        for name, seconds in taken.items()
+    }
+
+
+def _taken(turn: Turn, clock: Clock) -> tuple[float, float]:
+    turn.before()
+    began, spent = perf_counter(), clock()
+    turn.work()
+    spent, passed = clock() - spent, perf_counter() - began
+    turn.after()
+    return spent / turn.units, passed / turn.units
 
 
 def interleaved(
