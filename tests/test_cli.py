@@ -41,6 +41,8 @@ def test_the_demo_has_good_defaults(asked: dict[str, Any]) -> None:
         "plain": False,
         "incident": None,
         "incident_after": 20.0,
+        "prometheus": False,
+        "open_browser": False,
     }
 
 
@@ -55,6 +57,8 @@ def test_the_demo_takes_what_it_is_told(asked: dict[str, Any]) -> None:
         "plain": True,
         "incident": "model-swap",
         "incident_after": 3.0,
+        "prometheus": True,
+        "open_browser": True,
     }
 
 

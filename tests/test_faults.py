@@ -18,6 +18,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExportResult
 from receivers import Received, otlp_http, until
@@ -104,6 +105,31 @@ def test_an_exporter_that_hangs_holds_up_neither_calls_nor_scrapes_nor_a_flush(
     assert flushed is False
     go.set()
     until(lambda: receiver.total("ai_requests", status="success") == 5000)
+
+
+def test_a_flush_for_which_nobody_waits_any_longer_doubles_no_count() -> None:
+    go = threading.Event()
+
+    def slow(_: object) -> list[Observation]:
+        go.wait(60)
+        return [Observation(1)]
+
+    reader = Reader("memory")
+    provider = MeterProvider([reader.otel], shutdown_on_exit=False)
+    llmwatch.configure(meter_provider=provider)
+    provider.get_meter("theirs").create_observable_gauge("theirs", [slow])
+    answering("the result", feature="chat")()
+    go.set()
+    found = [reader.collect()]
+    go.clear()
+    flushed = llmwatch.flush(0.3)
+    go.set()
+    found += [reader.collect() for _ in range(2)]
+
+    assert flushed is False
+    assert [page.total("ai_requests", status="success") for page in found] == [1, 1, 1]
+    assert [page.count("ai_request_duration") for page in found] == [1, 1, 1]
+    provider.shutdown()
 
 
 def test_a_reader_that_is_shut_down_twice_by_others_is_no_trouble(receiver: Received) -> None:

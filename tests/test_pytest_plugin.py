@@ -7,11 +7,10 @@ import sys
 import tomllib
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 
 import pytest
 from recording import REPLY
-from support import REPOSITORY
+from support import REPOSITORY, require_module
 
 pytest_plugins = ("pytester",)
 
@@ -218,8 +217,7 @@ def test_it(llmwatch_calls):
 
 
 def test_under_xdist_each_worker_has_its_own(run: Run) -> None:
-    if find_spec("xdist") is None:
-        pytest.skip("xdist is not among what the tests need")
+    require_module("xdist")
     run(
         """
 @pytest.mark.parametrize("times", range(8))

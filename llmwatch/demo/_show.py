@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llmwatch.demo._alerts import Alerts
     from llmwatch.demo._serving import Serving
     from llmwatch.demo._stage import Stage
-    from llmwatch.demo._traffic import Traffic
+    from llmwatch.demo._traffic import Plan, Traffic
     from llmwatch.simulate import Served
 
 
@@ -95,13 +95,10 @@ def run(
     with _Exit() as leaving:
         console.print("Starting an application and its simulated vendors ...", style="dim")
         # The vendors' clients take their time to load: first say so.
-        from llmwatch.demo._incidents import INCIDENTS
         from llmwatch.demo._stage import Stage
-        from llmwatch.demo._traffic import Plan, Traffic
+        from llmwatch.demo._traffic import Traffic
 
-        if incident is not None and incident not in INCIDENTS:
-            raise SetupError(f"there is no incident {incident!r}; there are {', '.join(INCIDENTS)}")
-        plan = Plan(incident, incident_after) if incident else Plan()
+        plan = _plan(incident, incident_after)
         with (
             _metered(port, console) as (provider, metrics),
             Stage(seed, rate) as stage,
@@ -119,6 +116,15 @@ def run(
                 last = camera.look(over=True)
             console.print(summary(last), soft_wrap=True)
             return Performance(camera.page, last.numbers, stage.served, stage.backoffice.journal, traffic.visits)
+
+
+def _plan(incident: str | None, after: float) -> Plan:
+    from llmwatch.demo._incidents import INCIDENTS
+    from llmwatch.demo._traffic import Plan
+
+    if incident is not None and incident not in INCIDENTS:
+        raise SetupError(f"there is no incident {incident!r}; there are {', '.join(INCIDENTS)}")
+    return Plan(incident, after) if incident else Plan()
 
 
 def _screen(console: Console, url: str, *, plain: bool) -> TableScreen | LineScreen:

@@ -95,9 +95,7 @@ class LineScreen:
 
 def introduction(application: str, url: str, prometheus: str = "") -> str:
     """Where to look, and what to ask."""
-    alerts = f"\nAlerts:      [bold]{prometheus}/alerts[/] (the rules wait for seconds here, not for minutes)" * bool(
-        prometheus
-    )
+    alerts = f"\nAlerts:      [bold]{prometheus}/alerts[/] (rules in seconds, not minutes)" * bool(prometheus)
     return rf"""
 Live page:   [bold]{url}/[/]{alerts}
 Application: [bold]{application}[/] (POST /chat /search /summaries /tickets)

@@ -24,6 +24,7 @@ from typing import Any
 
 import bounds
 import calls
+import holdups
 import pages
 import peers
 import processes
@@ -71,7 +72,7 @@ def measured(chosen: Chosen) -> Iterator[Line]:
         "threads": lambda: calls.threads(_few(tools, floor), chosen.part(4)),
         "client": lambda: clients(chosen.rounds),
         "scrape": lambda: pages.scrapes(chosen.sizes, chosen.part(4)),
-        "holdup": lambda: pages.hold_ups(chosen.sizes[-1], chosen.part(4)),
+        "holdup": lambda: holdups.hold_ups(chosen.sizes[-1], chosen.part(4)),
         "import": lambda: processes.imports(chosen.part(2)),
         "memory": lambda: processes.memory(chosen.calls),
         "peers": lambda: peers.peers(chosen.peers, chosen.part(2)),

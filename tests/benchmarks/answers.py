@@ -52,7 +52,7 @@ def _completion(number: int) -> ChatCompletion:
     return ChatCompletion.model_validate({**BODY, "id": f"chatcmpl-{number}", "usage": {**USAGE, **counted}})
 
 
-_completions = cycle([_completion(number) for number in range(500)])
+_completions = cycle([_completion(number) for number in range(50)])  # few enough to be as near as one just parsed
 
 
 def completion() -> ChatCompletion:

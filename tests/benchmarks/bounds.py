@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import calls
+import holdups
 import pages
 import peers
 import processes
@@ -76,7 +77,9 @@ def _of_pages(found: _Found) -> Iterator[Bound | None]:
         "scrape at 10,000 series ÷ the stock reader's", 1.0, (pages.SCRAPES, pages.named(OURS, _BIG), "÷ stock")
     )
     yield found.bound(
-        "longest call during such a scrape, ms", 1.0, (pages.held_up_by(_BIG), OURS, "longest of a scrape, median, ms")
+        "longest call during such a scrape, ms",
+        1.0,
+        (holdups.held_up_by(_BIG), OURS, "longest but for garbage collections, ms"),
     )
 
 

@@ -1,16 +1,9 @@
-"""Pages: how long a scrape takes beside the stock reader's with the same series, and how long it holds up a caller."""
+"""Pages: how long a scrape takes beside the stock reader's with the same series."""
 
 from __future__ import annotations
 
-import math
-import resource
-import sys
-import threading
-import time
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from statistics import median
 from typing import Any
 
 import tools
@@ -40,8 +33,6 @@ from llmwatch import _runtime
 
 SCRAPES = "scrape"
 STOCK = "stock PrometheusMetricReader"
-_NOBODY = "nobody: a thread that computes"
-_PAUSE = 0.0002  # seconds between two calls of a caller who waits for a vendor
 _KINDS: tuple[Any, ...] = (
     Counter,
     UpDownCounter,
@@ -56,11 +47,6 @@ _UNLIMITED = dict.fromkeys(_KINDS, 1_000_000)  # label sets: more than any page 
 def named(page: str, size: int) -> str:
     """The line of a page with so many series."""
     return f"{page}, {size:,} series"
-
-
-def held_up_by(size: int) -> str:
-    """The section of calls during a scrape of so many series."""
-    return f"calls during a scrape of {size:,} series"
 
 
 class Ours:
@@ -172,68 +158,3 @@ def scrapes(sizes: Sequence[int], rounds: int) -> list[Line]:
             }
             lines.append(Line(SCRAPES, named(name, size), "", figures))
     return lines
-
-
-def hold_ups(size: int, scrapes: int) -> list[Line]:
-    """How long calls take while another thread scrapes, again and again, and while it does something else instead."""
-    ours = Ours(size)
-    stock = Stock(ours.metrics())
-    ours.take_place()
-    page_seconds = _seconds(ours.render)
-    pages: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-        OURS: (ours.call, ours.render),
-        STOCK: (stock.calls_by_hand(), stock.render),
-        _NOBODY: (ours.call, lambda: _compute(page_seconds)),
-    }
-    taken: dict[str, list[Sequence[float]]] = {name: [] for name in pages}
-    for _ in range(scrapes):
-        for name, (call, scrape) in pages.items():
-            taken[name].append(_calls_beside(call, scrape))
-            ours.render()
-    return [Line(held_up_by(size), name, "", _held_up(each)) for name, each in taken.items()]
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def _compute(seconds: float) -> None:
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        sum(range(100))
-
-
-def _calls_beside(call: Callable[[], object], scrape: Callable[[], object]) -> Sequence[float]:
-    """Seconds of each call that is made while a scrape goes on, of one at least.
-
-    Those in which the system gave the processor to another process are left out, as they say nothing.
-    """
-    taken, thread = array("d"), threading.Thread(target=scrape)
-    thread.start()
-    while thread.is_alive() or not taken:
-        time.sleep(_PAUSE)
-        before = _preempted()
-        seconds = _seconds(call)
-        if _preempted() == before:
-            taken.append(seconds)
-    thread.join()
-    return taken
-
-
-def _preempted() -> int:
-    """How often the system has taken the processor away from this thread; waiting for a lock is something else."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw if sys.platform == "linux" else 0
-
-
-def _held_up(taken: Sequence[Sequence[float]]) -> dict[str, float | None]:
-    together = sorted(seconds for each in taken for seconds in each)
-    return {
-        "longest of a scrape, median, ms": median(max(each) for each in taken) * 1e3,
-        "longest of all, ms": together[-1] * 1e3,
-        "p99.9, ms": together[math.ceil(len(together) * 0.999) - 1] * 1e3,
-        "median, ms": median(together) * 1e3,
-        "calls": len(together),
-        "calls of 1 ms or more": sum(seconds >= 0.001 for seconds in together),
-    }

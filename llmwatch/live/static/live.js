@@ -200,11 +200,11 @@ function draw(plotly, name, { lines, say }, series) {
   plotly.react($(`[data-chart="${name}"] .plot`), traces, layout, { displayModeBar: false, responsive: true, doubleClick: false, showTips: false });
 }
 
-// One to three round values, said as everywhere else on the page, but for what goes without saying.
+// Two to four round values, said as everywhere else on the page, but for what goes without saying.
 function ticks(shown, series, say) {
   const most = Math.max(0, ...shown.flatMap(([line]) => series[line].filter(known)));
   if (!most) return { range: [0, 1], tickvals: [0], ticktext: [""] };
-  const step = [1, 2, 2.5, 5, 10].map((part) => part * 10 ** Math.floor(Math.log10(most / 2))).findLast((part) => part <= most / 1.6);
+  const step = [1, 2, 2.5, 5, 10].map((part) => part * 10 ** Math.floor(Math.log10(most / 2))).findLast((part) => part <= most / 2);
   const values = Array.from({ length: Math.floor((most * 1.02) / step) }, (_, index) => (index + 1) * step);
   return { range: [0, most * 1.14], tickvals: [0, ...values], ticktext: ["", ...values.map((value) => tick(say(value)))] };
 }
@@ -344,7 +344,7 @@ function limits({ limits: found }) {
   const alone = accounts.size === new Set(found.map(({ provider }) => provider)).size; // one account each needs no name
   $("#limits tbody").replaceChildren(...sorted.slice(0, FEW_LIMITS).map((limit) => make("tr", {},
     make("th", { scope: "row" }, [limit.model || limit.provider, alone ? "" : limit.account].filter(Boolean).join(" · "), make("span", { className: "soft" }, ` ${limit.resource.replace("_", " ")}`)),
-    make("td", {}, ...(known(limit.used) ? [bar(limit.used), said(share(limit.used))] : [NONE])),
+    make("td", {}, ...(known(limit.used) ? [bar(limit.used), make("span", { className: "part" }, said(share(limit.used)))] : [NONE])),
     make("td", { className: "soft" }, `${count(limit.remaining)} of ${count(limit.limit)} left`),
   )));
   const rest = sorted.slice(FEW_LIMITS);
