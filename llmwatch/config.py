@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Configuration", "configure", "flush", "session", "shutdown"]
 
 _SECONDS = 5.0  # that a program waits for what is to be sent
+_FOR_EVER = 1e12  # milliseconds: a collection that the SDK breaks off is in the next one again
 
 
 class _Gate:
@@ -184,7 +185,7 @@ def flush(timeout: float = _SECONDS) -> bool:
     if runtime.page is not None and runtime.page.team is not None:
         runtime.page.team.worker.flush()
     theirs = None if runtime.private else getattr(runtime.provider, "force_flush", None)
-    flushed = theirs is None or within(timeout, lambda: theirs(timeout * 1000))
+    flushed = theirs is None or within(timeout, lambda: theirs(_FOR_EVER))
     return flush_all(runtime.senders, deadline - time.monotonic()) and flushed
 
 

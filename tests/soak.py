@@ -1067,7 +1067,7 @@ def scrapes(seconds: float) -> None:
 
 # By which a process may grow that has seen every series. What waits while a page is made beside threads that never
 # rest, some ten thousand calls, sets the heap's high-water mark, which is reached after a quarter of a million calls.
-BLOCKS, RESIDENT = 10_000, 96 * 2**20
+BLOCKS, RESIDENT = 10_000, 128 * 2**20
 _WARM_UP = 8000  # calls, after which hardly a series is new
 _PATIENCE = 10.0  # seconds for the last connections to end
 

@@ -117,12 +117,14 @@ def test_a_flush_for_which_nobody_waits_any_longer_doubles_no_count() -> None:
     reader = Reader("memory")
     provider = MeterProvider([reader.otel], shutdown_on_exit=False)
     llmwatch.configure(meter_provider=provider)
-    provider.get_meter("theirs").create_observable_gauge("theirs", [slow])
+    for name in ("theirs", "more"):  # a time-out is noticed at the next one
+        provider.get_meter("theirs").create_observable_gauge(name, [slow])
     answering("the result", feature="chat")()
     go.set()
     found = [reader.collect()]
     go.clear()
-    flushed = llmwatch.flush(0.3)
+    flushed = llmwatch.flush(0.2)
+    time.sleep(0.2)  # beyond a time-out that somebody else may count, too
     go.set()
     found += [reader.collect() for _ in range(2)]
 
