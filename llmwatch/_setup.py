@@ -157,6 +157,7 @@ def _dismiss(previous: Runtime, following: Runtime) -> None:
     if previous.page is None or previous.page is following.page:
         return
     unshare(previous, following)
+    previous.page.live = None  # so that nobody samples it any more
     try:
         if previous.private:
             previous.provider.shutdown(_FOR_EVER)

@@ -48,7 +48,7 @@ def test_the_demo_has_good_defaults(asked: dict[str, Any]) -> None:
 
 def test_the_demo_takes_what_it_is_told(asked: dict[str, Any]) -> None:
     line = "demo --seconds 2.5 --seed 7 --rate 20 --port 0 --plain --incident model-swap --incident-after 3"
-    assert main(line.split()) == 0
+    assert main([*line.split(), "--open", "--prometheus"]) == 0
     assert asked == {
         "seconds": 2.5,
         "seed": 7,

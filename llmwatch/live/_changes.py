@@ -121,5 +121,7 @@ _MEASURES = (
     _Measure("dollars_per_hour", "cost", _of_rate("dollars_per_hour")),
     _Measure("error_share", "errors", _of_errors),
     _Measure("p95", "p95", _of_duration),
+    _Measure("input_per_second", "input", _of_rate("input_per_second")),
+    _Measure("output_per_second", "output", _of_rate("output_per_second")),
     _Measure("per_second", "requests", _of_rate("per_second")),
 )

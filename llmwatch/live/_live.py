@@ -16,7 +16,7 @@ from llmwatch.live._span import HOUR
 from llmwatch.live._tally import ALL, FIRST_CHUNK, Look, Tally
 
 _EVERY = 3.0  # seconds after which a viewer asks again
-_SHARE = 0.01  # of a core that this may take at most; where it would be more, viewers ask less often
+_SHARE = 0.008  # of a core that this may take; where it would be more, viewers ask less often
 _FRESH = 2 / 3  # of that time, in which all who ask are given the same
 _IDLE = 30.0  # seconds between two samples while nobody looks
 _YOUNG, _IDLE_YOUNG = 300.0, 5.0  # so that whoever comes in the first minutes sees more than a dot
@@ -58,7 +58,7 @@ class Live:
         self._encoded: tuple[float, bytes] | None = None
         self._sampled: float | None = None
         self._asked: float | None = None
-        self._spent = (0.0, 0.0)
+        self._spent: float | None = None
         self._watching = False
         if began is not None:
             self._remember(began, Look())
@@ -81,7 +81,7 @@ class Live:
             self._sample()
             if self._encoded is None or self._encoded[0] != self._looks.times[-1]:
                 self._encoded = self._looks.times[-1], self._encode(facts)
-                self._spent = self._spent[1], time.thread_time() - began
+                self._note(time.thread_time() - began)
             return self._encoded[1]
 
     @property
@@ -91,8 +91,15 @@ class Live:
 
     @property
     def _pause(self) -> float:
-        """Seconds after which a viewer asks again. Of the last two times the cheaper counts: the first loads much."""
-        return max(_EVERY, min(self._spent) / _SHARE)
+        """Seconds after which a viewer asks again."""
+        return max(_EVERY, (self._spent or 0.0) / _SHARE)
+
+    def _note(self, seconds: float) -> None:
+        """Takes note of what a document took; not of the first, for which modules and prices are loaded."""
+        if self._spent is None:
+            self._spent = 0.0
+        else:
+            self._spent = (self._spent + seconds) / 2 if self._spent else seconds
 
     def watch(self) -> None:
         """Sees to it that it is sampled twice a minute from now on, until nobody has it any more."""
@@ -100,7 +107,10 @@ class Live:
             if self._watching:
                 return
             self._watching = True
-        threading.Thread(target=_watch, args=(weakref.ref(self),), name="llmwatch-live", daemon=True).start()
+        gone = threading.Event()
+        weakref.finalize(self, gone.set).atexit = False
+        arguments = (weakref.ref(self), gone)
+        threading.Thread(target=_watch, args=arguments, name="llmwatch-live", daemon=True).start()
 
     def idle(self) -> float:
         """Takes a look where nobody has asked for one lately; never raises. Seconds after which to come again."""
@@ -140,12 +150,12 @@ class Live:
         return json.dumps(made, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _watch(reference: weakref.ref[Live]) -> None:
+def _watch(reference: weakref.ref[Live], gone: threading.Event) -> None:
     """Samples what nobody looks at, at once only where it is not known when all was 0."""
     every = 0.0 if (live := reference()) is not None and not live.remembers else _IDLE_YOUNG
     while True:
         del live
-        time.sleep(every)
+        gone.wait(every)
         if (live := reference()) is None:
             return
         every = live.idle()

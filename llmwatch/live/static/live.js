@@ -313,8 +313,8 @@ function choose(tab) {
 
 // --- What changed, limits, errors, and what is worth fixing
 
-const SAY = { cost: (value) => [dollars(value ?? 0), "/h"], errors: share, p95: duration, requests: rate };
-const WHAT = { cost: "cost", errors: "share of errors", p95: "latency P95", requests: "requests" };
+const SAY = { cost: (value) => [dollars(value ?? 0), "/h"], errors: share, p95: duration, input: rate, output: rate, requests: rate };
+const WHAT = { cost: "cost", errors: "share of errors", p95: "latency P95", input: "input tokens", output: "output tokens", requests: "requests" };
 
 function changes({ movers, factors, halves, seconds, total }) {
   $("#changes").hidden = !halves || !total.requests;
@@ -325,7 +325,7 @@ function changes({ movers, factors, halves, seconds, total }) {
     make("th", { scope: "row" }, make("span", { className: "soft" }, `${by} `), named(name)),
     make("td", {}, WHAT[what]),
     make("td", {}, make("span", { className: "soft" }, `${said(SAY[what](before ?? 0))} → `), said(SAY[what](after ?? 0))),
-    make("td", { className: after > before ? (what === "requests" ? "" : "worse") : "" }, change(before ?? 0, after ?? 0)?.[0] ?? ""),
+    make("td", { className: after > before ? (["requests", "input", "output"].includes(what) ? "" : "worse") : "" }, change(before ?? 0, after ?? 0)?.[0] ?? ""),
   )));
   $("#changes .quiet").hidden = movers.length > 0;
   const explained = factors && Math.abs(factors.cost - 1) >= 0.1;
