@@ -27,7 +27,9 @@ def test_calls_of_every_kind_and_end_are_counted_to_the_last_token_and_leave_not
     assert outcome.calls >= CALLS
     assert outcome.grown.blocks < BLOCKS
     assert outcome.grown.resident < RESIDENT
-    assert outcome.after == outcome.before
+    threads, files = outcome.after
+    assert threads <= outcome.before[0]
+    assert files.items() <= outcome.before[1].items()  # what other tests had left open may be closed by now
 
 
 def test_the_soak_notices_a_call_that_is_lost_and_a_token_that_is_doubled() -> None:

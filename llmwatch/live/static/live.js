@@ -21,7 +21,7 @@ function count(number) {
   return significant(number / factor, 3) + unit;
 }
 function compact(number) {
-  if (number < 9.95) return significant(number, 2);
+  if (number < 9.95) return number < 0.95 ? significant(number, 2) : plain(number, 1);
   return number < 999.5 ? plain(number) : number < 9995 ? `${plain(number / 1e3, 1)}k` : number < 999.5e3 ? `${plain(number / 1e3)}k` : count(number);
 }
 // Each of these gives [number, unit].
@@ -342,14 +342,16 @@ function limits({ limits: found }) {
   const sorted = [...found].sort((one, other) => (other.used ?? -1) - (one.used ?? -1));
   const accounts = new Set(found.map(({ provider, account }) => `${provider} ${account}`));
   const alone = accounts.size === new Set(found.map(({ provider }) => provider)).size; // one account each needs no name
-  $("#limits tbody").replaceChildren(...sorted.slice(0, FEW_LIMITS).map((limit) => make("tr", {},
+  const used = sorted.filter((limit) => !known(limit.used) || limit.used >= 0.01).slice(0, FEW_LIMITS);
+  $("#limits tbody").replaceChildren(...used.map((limit) => make("tr", {},
     make("th", { scope: "row" }, [limit.model || limit.provider, alone ? "" : limit.account].filter(Boolean).join(" · "), make("span", { className: "soft" }, ` ${limit.resource.replace("_", " ")}`)),
     make("td", {}, ...(known(limit.used) ? [bar(limit.used), make("span", { className: "part" }, said(share(limit.used)))] : [NONE])),
     make("td", { className: "soft" }, `${count(limit.remaining)} of ${count(limit.limit)} left`),
   )));
-  const rest = sorted.slice(FEW_LIMITS);
+  const rest = sorted.filter((limit) => !used.includes(limit));
+  const most = rest.length && rest[0].used >= 0.01 ? `at most ${said(share(rest[0].used))}` : "less than 1%";
   $("#limits .quiet").hidden = !rest.length;
-  if (rest.length) write($("#limits .quiet"), `${rest.length} more, ${known(rest[0].used) ? `at most ${said(share(rest[0].used))} used` : "of which not all is known"}.`);
+  write($("#limits .quiet"), `${used.length ? `${rest.length} more` : found.length === 1 ? "One limit" : `${found.length} limits`}, ${most} used.`);
 }
 
 function errors({ errors: found, at }) {
