@@ -28,7 +28,7 @@ def hurry(root: Path) -> None:
 def test_a_provider_that_limits_the_rate_is_reported_to_whom_it_concerns(tmp_path: Path) -> None:
     program()
     webhook, port = Webhook(), free_port()
-    demo = [sys.executable, "-m", "llmwatch", "demo", "--plain", "--seconds", "200", "--rate", "20", "--port", str(port)]
+    demo = [sys.executable, "-m", "llmwatch", "demo", "--plain", "--seconds", "99", "--rate", "20", "--port", str(port)]
     incident = ["--incident", "rate-limit", "--incident-after", "1"]
     with (
         webhook.serving() as url,
@@ -42,7 +42,7 @@ def test_a_provider_that_limits_the_rate_is_reported_to_whom_it_concerns(tmp_pat
                 config = tmp_path / "prometheus/prometheus.yml"
                 config.write_text(config.read_text().replace("alertmanager:9093", address))
                 with prometheus(config, tmp_path / "data"):
-                    until(lambda: throttled(webhook), "the notification", 150)
+                    until(lambda: throttled(webhook), "the notification", 90)
         finally:
             running.terminate()
     (alert, *_) = throttled(webhook)
