@@ -426,6 +426,7 @@ EXHAUSTED = """
 
     answer = llmwatch.observe_llm(feature="chat")(lambda: "the result")
     port = llmwatch.configure(port=0).port
+    llmwatch.pricing.cost(llmwatch.Usage(), provider="openai", model="gpt-4o")  # reads the table, with all its files
     client = socket.socket()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, limit[1]))

@@ -22,20 +22,11 @@ def hurry(root: Path) -> None:
         text = re.sub(r"for: \d+m", "for: 2s", text).replace("[5m]", "[10s]")
         path.write_text(text)
     routes = root / "alertmanager/alertmanager.yml"
-    routes.write_text(re.sub(r"group_wait: \w+", "group_wait: 1s", routes.read_text()))
+    # Whichever alert about the provider is first makes the group; the others are told an interval later.
+    routes.write_text(re.sub(r"(group_wait|group_interval): \w+", r"\1: 1s", routes.read_text()))
 
 
 def test_a_provider_that_limits_the_rate_is_reported_to_whom_it_concerns(tmp_path: Path) -> None:
-    """On a machine that is busy with other things the demo may be too slow to meet the limit: it gets a second try."""
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-    try:
-        reported(tmp_path / "first")
-    except AssertionError:
-        reported(tmp_path / "second")
-
-
-def reported(tmp_path: Path) -> None:
     program()
     webhook, port = Webhook(), free_port()
     demo = [sys.executable, "-m", "llmwatch", "demo", "--plain", "--seconds", "99", "--rate", "20", "--port", str(port)]

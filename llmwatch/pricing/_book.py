@@ -16,7 +16,7 @@ from llmwatch.pricing._money import LARGEST, whole
 from llmwatch.pricing._names import LONGEST_NAME, meanings
 from llmwatch.pricing._override_file import load_overrides
 from llmwatch.pricing._rules import Overrides, Rule
-from llmwatch.pricing._table import DAY, TABLE, Entry, Listed, table_version
+from llmwatch.pricing._table import DAY, TABLE, Entry, Listed
 from llmwatch.pricing._tariffs import Fixed, Hourly, Tariff
 from llmwatch.pricing._values import Cost, Price, Unpriced
 
@@ -100,8 +100,8 @@ class PriceBook:
 
     @property
     def version(self) -> str | None:
-        """The version of the price table, which is genai-prices'; `None` when that is not installed."""
-        return table_version()
+        """The version of the price table, which is genai-prices'; `None` while it is not loaded, or not known."""
+        return TABLE.version
 
     def load(self) -> None:
         """Loads the price table on this thread, unless it is loaded."""
@@ -198,7 +198,7 @@ def _listed(provider: str | None, model: str, service_tier: str | None, day: int
 
 
 def _price(entry: Entry, listed: Listed, service_tier: str | None) -> Price:
-    why = f"genai-prices {table_version()} lists it under {entry.provider.id} as {entry.model.id}"
+    why = f"genai-prices {TABLE.version} lists it under {entry.provider.id} as {entry.model.id}"
     if entry.borrowed:
         why += ", at the price of the provider that the model is from"
     reasons = [why]

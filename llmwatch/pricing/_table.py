@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from datetime import time as clock
 from decimal import Decimal
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llmwatch.pricing._card import Card
@@ -79,6 +78,9 @@ class PriceTable:
     """The table, loaded once; every method is safe for threads.
 
     Loading imports genai-prices (with pydantic, 0.3 s), so no event loop's thread should be the one to cause it.
+
+    Attributes:
+        version: The version of genai-prices; `None` while it is not loaded, or not known.
     """
 
     def __init__(self) -> None:
@@ -88,6 +90,7 @@ class PriceTable:
         self._units: Mapping[str, Any] = {}
         self._newest: datetime | None = None
         self._held = False
+        self.version: str | None = None
         if hasattr(os, "register_at_fork"):
             # A child that is born in the middle of the import would wait forever for a thread that it does not have.
             # The last registered waits first: not while the locks of logging and of the thread pools are held, which
@@ -166,11 +169,13 @@ class PriceTable:
 
     def _read(self) -> None:
         try:
+            import genai_prices
             from genai_prices import data
             from genai_prices.data_units import unit_data
         except Exception:
             self._providers = {}
             return
+        self.version = genai_prices.__version__
         self._units = {unit.get("price_key", name): (name, unit) for name, unit in unit_data.items()}
         self._newest = _newest_change(data.providers, data.__file__)
         self._providers = {provider_id(provider.id): provider for provider in data.providers}
@@ -190,17 +195,6 @@ class PriceTable:
 
 
 TABLE = PriceTable()
-
-
-@cache
-def table_version() -> str | None:
-    """The version of genai-prices that is installed; does not load it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("genai-prices")
-    except PackageNotFoundError:
-        return None
 
 
 def _context(service_tier: str | None) -> Mapping[str, str] | None:
