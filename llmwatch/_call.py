@@ -57,11 +57,14 @@ class CallRecord(NamedTuple):
         """The record with what its response says, read now if it was only kept."""
         if not self.gists:
             return self
-        found = [reading for gist in self.gists if (reading := gist.reading()) is not None]
-        reading = found[-1] if found else self.reading
-        usage = _sum([self.usage, *(each.usage for each in found if self.owner)])
+        reading, usage = self.reading, self.usage
+        for gist in self.gists:
+            if (found := gist.reading()) is not None:
+                reading = found
+                if self.owner and found.usage is not None:
+                    usage = found.usage if usage is None else usage + found.usage
         status, error = _outcome(self.status, self.error, reading)
-        return CallRecord(self.labels, status, self.duration, error, reading, usage, *self[6:-1])
+        return tuple.__new__(CallRecord, (self.labels, status, self.duration, error, reading, usage, *self[6:-1], ()))
 
 
 def _outcome(status: Status, error: ErrorKind | None, reading: Reading | None) -> tuple[Status, ErrorKind | None]:
@@ -85,6 +88,27 @@ def completed(labels: Mapping[str, str], reading: Reading | None) -> Mapping[str
     return {**labels, **{name: value for name, value in better.items() if value and type(value) is str}}
 
 
+class Arrivals:
+    """When the chunks of an answer came.
+
+    Attributes:
+        first: The first one.
+        last: The last one so far.
+        number: How many there have been.
+    """
+
+    __slots__ = ("first", "last", "number")
+
+    def __init__(self, first: float) -> None:
+        self.first = self.last = first
+        self.number = 0
+
+    @property
+    def gap(self) -> float | None:
+        """Mean seconds between two; `None` for fewer than two."""
+        return (self.last - self.first) / (self.number - 1) if self.number > 1 else None
+
+
 class Call:
     """A call that is open until its first end.
 
@@ -99,12 +123,10 @@ class Call:
 
     __slots__ = (
         "_alive",
+        "_arrivals",
         "_attempts",
-        "_chunks",
         "_claimed",
-        "_first",
         "_gists",
-        "_last",
         "_nested",
         "_reading",
         "_usages",
@@ -124,8 +146,7 @@ class Call:
         self.ticket: object = None
         self._alive = [True]  # popping it is atomic: of two threads that end the call, one wins
         self._claimed = self._nested = False
-        self._chunks = 0
-        self._first = self._last = started
+        self._arrivals: Arrivals | None = None
         self._gists: list[Gist] = []  # appending is atomic, as in `_usages`: threads may share a block
         self._reading: Reading | None = None
         self._usages: list[Usage] = []
@@ -160,13 +181,14 @@ class Call:
         """States more about the call; later statements win."""
         self.labels = {**self.labels, **labels}
 
-    def chunk(self, now: float) -> None:
-        """A chunk of the answer has come."""
-        if now > self._last:  # noqa: PLR1730 - `max` costs a tenth of all that a chunk does
-            self._last = now
-        if not self._chunks:
-            self._first = self._last
-        self._chunks += 1
+    def chunk(self, now: float) -> Arrivals:
+        """A chunk of the answer has come; what counts them, to be kept at hand by who sees them all."""
+        arrivals = self._arrivals
+        if arrivals is None:
+            arrivals = self._arrivals = Arrivals(max(now, self.started))
+        arrivals.last = max(arrivals.last, now)
+        arrivals.number += 1
+        return arrivals
 
     def keep(self, gist: Gist) -> bool:
         """Takes what is worth keeping of the response; whether that will do, as nobody else has a claim to it."""
@@ -215,17 +237,17 @@ class Call:
             return None
         reading = self._reading
         status, error = _outcome(status, error, reading)
-        complete = self._chunks and status == "success"
+        arrivals = self._arrivals
         return CallRecord(
             self.labels,
             status,
-            max(0.0, (self._last if complete else now) - self.started),
+            max(0.0, (now if arrivals is None or status != "success" else arrivals.last) - self.started),
             error,
             reading,
             _sum(self._usages) if self._usages and not self._claimed else None,
             self.streamed,
-            self._first - self.started if self._chunks else None,
-            (self._last - self._first) / (self._chunks - 1) if self._chunks > 1 else None,
+            None if arrivals is None else arrivals.first - self.started,
+            None if arrivals is None else arrivals.gap,
             self._nested,
             self.ticket,
             tuple(self._taken()) if self._attempts else (),

@@ -1,4 +1,4 @@
-"""The GenAI convention: what one call adds to the `gen_ai.client.*` metrics of either generation."""
+"""The GenAI convention: what a sheet of calls adds to the `gen_ai.client.*` metrics of either generation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection
 
 from llmwatch import metrics
 from llmwatch._accounts import Account
-from llmwatch._call import CallRecord
+from llmwatch._entries import Sheet
 from llmwatch.metrics import Metric
+from llmwatch.usage import KINDS
 
-Convention = Callable[[CallRecord, Account], None]
+Convention = Callable[[Sheet, Account], None]
 
 
 def conventions(enabled: Collection[Metric]) -> tuple[Convention, ...]:
@@ -18,43 +19,39 @@ def conventions(enabled: Collection[Metric]) -> tuple[Convention, ...]:
     return tuple(record for name, record in (("legacy", _legacy), ("latest", _latest)) if name in sets)
 
 
-def _legacy(record: CallRecord, client: Account) -> None:
-    client.add(metrics.OPERATION_DURATION, record.duration, _error_type(record))
-    _chunks(record, client, metrics.OPERATION_FIRST_CHUNK, metrics.OPERATION_CHUNK)
-    if record.usage is not None:
-        for direction, tokens in zip(metrics.DIRECTIONS, record.usage.totals, strict=True):
-            if tokens is not None:
-                client.add(metrics.TOKEN_USAGE, tokens, direction)
+def _legacy(sheet: Sheet, client: Account) -> None:
+    client.add_values(metrics.OPERATION_DURATION, sheet.durations, _error_type(sheet))
+    client.add_values(metrics.OPERATION_FIRST_CHUNK, sheet.first_chunks)
+    client.add_values(metrics.OPERATION_CHUNK, sheet.chunk_gaps)
+    for direction, tokens in zip(metrics.DIRECTIONS, _totals(sheet), strict=True):
+        client.add_values(metrics.TOKEN_USAGE, tokens, direction)
 
 
-def _latest(record: CallRecord, client: Account) -> None:
-    client.add(metrics.INFERENCE_DURATION, record.duration, _error_type(record))
-    _chunks(record, client, metrics.INFERENCE_FIRST_CHUNK, metrics.INFERENCE_CHUNK)
-    usage = record.usage
-    if usage is None:
-        return
-    for metric, tokens in (
-        (metrics.INPUT_TOKENS_PER_CALL, usage.input_tokens),
-        (metrics.OUTPUT_TOKENS_PER_CALL, usage.output_tokens),
-    ):
-        if tokens is not None:
-            client.add(metric, tokens, _error_type(record))
-    for direction, kind, tokens in usage.parts():
+def _latest(sheet: Sheet, client: Account) -> None:
+    client.add_values(metrics.INFERENCE_DURATION, sheet.durations, _error_type(sheet))
+    client.add_values(metrics.INFERENCE_FIRST_CHUNK, sheet.first_chunks)
+    client.add_values(metrics.INFERENCE_CHUNK, sheet.chunk_gaps)
+    inputs, outputs = _totals(sheet)
+    client.add_values(metrics.INPUT_TOKENS_PER_CALL, inputs, _error_type(sheet))
+    client.add_values(metrics.OUTPUT_TOKENS_PER_CALL, outputs, _error_type(sheet))
+    for (direction, kind), amount in zip(KINDS, sheet.amounts(), strict=True):
+        if amount is None:
+            continue
         modality = kind if kind in _MODALITIES else "unknown"
-        client.add(_TOTALS[direction], tokens, modality)
+        client.add(_TOTALS[direction], amount, modality)
         if kind in _SUBSETS:
-            client.add(_SUBSETS[kind], tokens, modality)
+            client.add(_SUBSETS[kind], amount, modality)
 
 
-def _chunks(record: CallRecord, client: Account, first: Metric, gap: Metric) -> None:
-    if record.first_chunk is not None:
-        client.add(first, record.first_chunk)
-    if record.chunk_gap is not None:
-        client.add(gap, record.chunk_gap)
+def _totals(sheet: Sheet) -> tuple[list[int], list[int]]:
+    """Input and output tokens, call by call, as far as they are known."""
+    inputs = [usage.input_tokens for usage in sheet.usages if usage.input_tokens is not None]
+    outputs = [usage.output_tokens for usage in sheet.usages if usage.output_tokens is not None]
+    return inputs, outputs
 
 
-def _error_type(record: CallRecord) -> str:
-    return record.error.value if record.error is not None else ""
+def _error_type(sheet: Sheet) -> str:
+    return sheet.error.value if sheet.error is not None else ""
 
 
 _MODALITIES = frozenset({"audio", "image"})

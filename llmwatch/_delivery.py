@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import CoroutineType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from llmwatch import _runtime, extractors
 from llmwatch._ongoing import Ongoing, Underway
@@ -14,6 +14,8 @@ from llmwatch._streams import is_stream, is_stream_class, proxied
 from llmwatch._tap import Passage, Tap
 from llmwatch.attribution import Unusable, label_values
 from llmwatch.extractors import Extractor, check_extractor
+
+U = TypeVar("U", bound=Underway)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Statement:
 
 def deliver(ongoing: Underway, response: Any) -> Any:
     """Ends the call with its answer, or hands it over to what is going to end it; what the caller gets."""
-    return shielded(ongoing, response, lambda: _delivered(ongoing, response))
+    return shielded(_delivered, ongoing, response)
 
 
 def passage(ongoing: Underway) -> Passage:
@@ -87,10 +89,10 @@ def _handed_over(ongoing: Underway, response: Any) -> Any:
     return response
 
 
-def shielded(ongoing: Underway, response: Any, deliver: Callable[[], Any]) -> Any:
+def shielded(deliver: Callable[[U, Any], Any], ongoing: U, response: Any) -> Any:
     """What `deliver` makes of a response; the response itself, its call ended, when that fails."""
     try:
-        return deliver()
+        return deliver(ongoing, response)
     except Exception as error:
         ongoing.succeed()
         ongoing.shield.report("deliver", error)

@@ -1,14 +1,79 @@
-"""Entries: what one call adds to its account in our own metrics."""
+"""Entries: what calls that have ended add to their account in our own metrics, one sheet of them at a time.
+
+Looking a total up takes longer than adding to it, and most calls between two collections are alike. So they are put on
+sheets, each of one account and one way to end, and a sheet is added up before it is entered.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from llmwatch import metrics
 from llmwatch._accounts import Account
-from llmwatch._call import CallRecord
+from llmwatch._call import CallRecord, Status
 from llmwatch.errors import ErrorKind
 from llmwatch.pricing import Cost, Unpriced
+from llmwatch.usage import KINDS, Count, Usage
+
+
+class Sheet:
+    """Calls of one account that have ended in one way.
+
+    Args:
+        status: How they ended.
+        error: Why they failed.
+        reasons: Why their answers ended, in our vocabulary.
+
+    Attributes:
+        durations: Seconds, one for each call.
+        first_chunks: Seconds to the first chunk of those that have had one.
+        chunk_gaps: Mean seconds between chunks, of those that have had several.
+        usages: The tokens of those that own some.
+        costs: What they cost, or why that is unknown, where it is not still to come.
+        shortcomings: Why a usage is unknown, or not as it was reported.
+    """
+
+    __slots__ = (
+        "chunk_gaps",
+        "costs",
+        "durations",
+        "error",
+        "first_chunks",
+        "reasons",
+        "shortcomings",
+        "status",
+        "usages",
+    )
+
+    def __init__(self, status: Status, error: ErrorKind | None, reasons: tuple[str, ...]) -> None:
+        self.status = status
+        self.error = error
+        self.reasons = reasons
+        self.durations: list[float] = []
+        self.first_chunks: list[float] = []
+        self.chunk_gaps: list[float] = []
+        self.usages: list[Usage] = []
+        self.costs: list[Cost | Unpriced] = []
+        self.shortcomings: list[str] = []
+
+    def put(self, record: CallRecord, cost: Cost | Unpriced | None) -> None:
+        """One more call."""
+        self.durations.append(record.duration)
+        if record.first_chunk is not None:
+            self.first_chunks.append(record.first_chunk)
+        if record.chunk_gap is not None:
+            self.chunk_gaps.append(record.chunk_gap)
+        if cost is not None:
+            self.costs.append(cost)
+        usage = record.usage
+        if usage is not None:
+            self.usages.append(usage)
+        if usage is None or usage.anomalies or not usage.is_known:
+            self.shortcomings += _shortcomings(record)
+
+    def amounts(self) -> list[Count]:
+        """The tokens of all calls together, for each of `KINDS`."""
+        return _added([usage.amounts() for usage in self.usages]) if self.usages else [None] * len(KINDS)
 
 
 def show_at_zero(account: Account) -> None:
@@ -21,39 +86,45 @@ def show_at_zero(account: Account) -> None:
         account.add(metrics.TOKENS, 0, direction, "text")
 
 
-def enter(record: CallRecord, account: Account) -> None:
-    """How a call ended, how long it took, and what it consumed."""
-    account.add(metrics.REQUESTS, 1, record.status)
-    account.add(metrics.REQUEST_DURATION, record.duration, record.status)
-    if record.error is not None:
-        account.add(metrics.ERRORS, 1, record.error.value)
-    if record.first_chunk is not None:
-        account.add(metrics.TIME_TO_FIRST_CHUNK, record.first_chunk)
-    if record.chunk_gap is not None:
-        account.add(metrics.TIME_PER_OUTPUT_CHUNK, record.chunk_gap)
-    _enter_usage(record, account)
-
-
-def _enter_usage(record: CallRecord, account: Account) -> None:
-    for reason in _shortcomings(record):
+def enter(sheet: Sheet, account: Account) -> None:
+    """How many calls there were, how long they took, and what they consumed and cost."""
+    calls = len(sheet.durations)
+    account.add(metrics.REQUESTS, calls, sheet.status)
+    account.add_values(metrics.REQUEST_DURATION, sheet.durations, sheet.status)
+    account.add_values(metrics.TIME_TO_FIRST_CHUNK, sheet.first_chunks)
+    account.add_values(metrics.TIME_PER_OUTPUT_CHUNK, sheet.chunk_gaps)
+    if sheet.error is not None:
+        account.add(metrics.ERRORS, calls, sheet.error.value)
+    for reason in sheet.reasons:
+        account.add(metrics.FINISH_REASONS, calls, reason)
+    for reason in sheet.shortcomings:
         account.add(metrics.USAGE_MISSING, 1, reason)
-    if record.usage is not None:
-        for direction, kind, tokens in record.usage.parts():
-            account.add(metrics.TOKENS, tokens, direction, kind)
-    if record.reading is not None and not record.nested:
-        for reason in record.reading.normalised_finish_reasons:
-            account.add(metrics.FINISH_REASONS, 1, reason)
+    if sheet.usages:
+        account.add_all(metrics.TOKENS, KINDS, sheet.amounts())
+    charge(sheet.costs, account)
 
 
-def charge(cost: Cost | Unpriced | None, account: Account) -> None:
-    """What a call cost, or why that is unknown; nothing where it is not known yet."""
-    if isinstance(cost, Unpriced):
-        account.add(metrics.UNPRICED_REQUESTS, 1, cost.reason)
-    elif cost is not None:
-        for part, amount in cost.charged():
-            account.add(metrics.COST, amount, *part, cost.source)
-        if cost.saved:
-            account.add(metrics.CACHE_SAVINGS, cost.saved)
+def charge(costs: Iterable[Cost | Unpriced], account: Account) -> None:
+    """What calls cost, or why that is unknown."""
+    alike: dict[tuple[object, ...], list[Cost]] = {}
+    for cost in costs:
+        if isinstance(cost, Unpriced):
+            account.add(metrics.UNPRICED_REQUESTS, 1, cost.reason)
+        else:
+            alike.setdefault((cost.kinds, cost.source), []).append(cost)
+    for found in alike.values():
+        account.add_all(metrics.COST, found[0].kinds, _added([cost.amounts for cost in found]), found[0].source)
+        if saved := sum([cost.saved for cost in found]):
+            account.add(metrics.CACHE_SAVINGS, saved)
+
+
+def _added(rows: Sequence[Sequence[int | None]]) -> list[int | None]:
+    """The rows added up, place by place; `None` where none of them has anything."""
+    added: list[int | None] = []
+    for column in zip(*rows, strict=True):
+        known = [amount for amount in column if amount is not None]
+        added.append(sum(known) if known else None)
+    return added
 
 
 def _shortcomings(record: CallRecord) -> Iterator[str]:

@@ -61,6 +61,8 @@ def _kind(fn: Any) -> Kind:
 
 
 def _wrapper(kind: Kind, statement: Opener) -> Callable[..., Any]:
+    proxy = AsyncGeneratorProxy if kind == "async generator" else GeneratorProxy
+
     def in_function(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with statement.begin() as ongoing:
             response = wrapped(*args, **kwargs)
@@ -77,8 +79,7 @@ def _wrapper(kind: Kind, statement: Opener) -> Callable[..., Any]:
     def in_generator(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         with statement.begin() as ongoing:
             generator = wrapped(*args, **kwargs)
-        proxy = AsyncGeneratorProxy if kind == "async generator" else GeneratorProxy
-        return shielded(ongoing, generator, lambda: proxy(generator, passage(ongoing)))
+        return shielded(lambda ongoing, generator: proxy(generator, passage(ongoing)), ongoing, generator)
 
     return {"function": in_function, "coroutine": in_coroutine}.get(kind, in_generator)
 

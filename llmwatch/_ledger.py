@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmwatch import _attempts, _entries, metrics
-from llmwatch._accounts import Account
-from llmwatch._call import CallRecord, completed
+from llmwatch._call import CallRecord
 from llmwatch._cells import Cells, Key
 from llmwatch._conventions import conventions
+from llmwatch._desks import Desk, Desks, Ticket
 from llmwatch._label_sets import LabelSets
 from llmwatch.cardinality import Budgets
-from llmwatch.metrics import CALL_LABELS, Metric
+from llmwatch.metrics import Metric
 from llmwatch.pricing import DOLLAR, Cost, PriceBook, Unpriced
 from llmwatch.usage import Usage
 
@@ -29,18 +29,7 @@ _OUTCOMES: Mapping[Metric, tuple[str, ...]] = {
     metrics.TOOL_CALLS: metrics.STATUSES,
     metrics.GUARD_DECISIONS: ("allowed", "rejected"),
 }
-_ACCOUNTS = 2000  # kept at hand
 _ANNOUNCED = 500  # label sets of decorated functions that are shown again after a reconfiguration
-
-
-class Ticket:
-    """An open call: what is stated of it, and when it began, in seconds since 1970."""
-
-    __slots__ = ("began", "labels")
-
-    def __init__(self, labels: Mapping[str, str], began: float) -> None:
-        self.labels = labels
-        self.began = began
 
 
 class Measured(NamedTuple):
@@ -53,6 +42,12 @@ class Measured(NamedTuple):
 
     labels: Mapping[str, str]
     amounts: tuple[tuple[Metric, int | float], ...]
+
+
+class Announcement(NamedTuple):
+    """Calls that are going to be made, by what is stated about them where the function is decorated."""
+
+    labels: Mapping[str, str]
 
 
 class Ledger:
@@ -79,6 +74,8 @@ class Ledger:
         self.forget_mapped = self._label_sets.forget_mapped
         self.label_names = self._label_sets.names_of
         self.cells = Cells(budgets.series, self._label_sets.folded)
+        self._busy: set[Desk] = set()
+        self._desks = Desks(self.cells, self._label_sets)
         self._gauges = _attempts.Gauges(self.cells.put)
         self._enabled = frozenset(self.metrics)
         self._write: dict[metrics.Kind, Callable[[Metric, Key, int | float], object]] = {
@@ -93,8 +90,7 @@ class Ledger:
         self._conventions = conventions(self.metrics)
         self._unpriced: deque[tuple[CallRecord, Mapping[str, str]]] = deque()
         self._announced: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
-        self._accounts: dict[Key | None, Account] = {}
-        self._places: dict[Key, Key] = {}
+        self._declared: set[str] = set()
         self._seen: set[tuple[str, Key]] = set()  # what has had its outcomes shown
 
     @property
@@ -104,13 +100,13 @@ class Ledger:
 
     def show_open(self, tickets: Iterable[Ticket]) -> None:
         """These calls are open, and no others."""
-        open_now = Counter([self._place(ticket.labels) for ticket in tickets])
+        open_now = Counter([self._desks.place(ticket.labels) for ticket in tickets])
         for key, _ in self.cells.totals(metrics.ACTIVE_REQUESTS):
             self.cells.put(metrics.ACTIVE_REQUESTS, key, open_now[key])
 
     def announce(self, labels: Mapping[str, str]) -> None:
         """Calls with these labels are going to be made."""
-        self._account(labels)
+        self._desks.account(labels)
         if len(self._announced) < _ANNOUNCED:
             self._announced[tuple(sorted(labels.items()))] = labels
 
@@ -120,22 +116,28 @@ class Ledger:
         return [*self._announced.values()]
 
     def enter(self, record: CallRecord) -> None:
-        """A call has ended."""
+        """A call has ended; it is in the totals after `post()`."""
         record = self._understood(record)
-        if isinstance(record.ticket, Ticket):
-            self._place(record.ticket.labels)
-        labels = completed(record.labels, record.reading)
-        cost = self._price(record, labels)
-        account = self._account(labels, counting=True)
-        _entries.enter(record, account)
-        _entries.charge(cost, account)
-        if self._conventions:
-            client = self._client(record, account)
-            for enter in self._conventions:
-                enter(record, client)
+        desk = self._desks.of(record)
+        desk.put(record, self._price(record, desk.labels))
+        self._busy.add(desk)
         if record.attempts:
-            for addition in _attempts.of_call(record.attempts, labels):
+            for addition in _attempts.of_call(record.attempts, desk.labels):
                 self.measure(Measured(*addition), counted=_STREAM)
+
+    @property
+    def unposted(self) -> bool:
+        """Whether something has been entered that is not in the totals yet."""
+        return bool(self._busy)
+
+    def post(self) -> None:
+        """Adds one desk's calls to the totals."""
+        desk = self._busy.pop()
+        sheets, desk.sheets = desk.sheets, {}
+        for sheet in sheets.values():
+            _entries.enter(sheet, desk.account)
+            for enter in self._conventions:
+                enter(sheet, desk.client)
 
     def measure(self, measured: Measured, counted: Iterable[str] = ()) -> None:
         """Something happened beside the calls themselves; the overflow of some labels may have been counted."""
@@ -184,7 +186,8 @@ class Ledger:
         while self._unpriced and (self._book is None or self._book.ready):
             record, labels = self._unpriced.popleft()
             cost = self._price(record, labels)
-            _entries.charge(cost, self._account(labels))
+            if cost is not None:
+                _entries.charge([cost], self._desks.account(labels))
 
     def _price(self, record: CallRecord, labels: Mapping[str, str]) -> Cost | Unpriced | None:
         """What the call costs; `None` when that is not known yet, or when nothing can be charged for it."""
@@ -211,7 +214,8 @@ class Ledger:
             reported=reading.cost if reading is not None else None,
             duration=record.duration,
         )
-        if isinstance(cost, Cost) and cost.source != "provider":
+        if model not in self._declared and isinstance(cost, Cost) and cost.source != "provider":
+            self._declared.add(model)
             self._label_sets.declare("model", model)
         return cost
 
@@ -232,43 +236,3 @@ class Ledger:
         except Exception as error:
             self._shield.report("extractor", error)
             return record._replace(gists=())
-
-    def _place(self, labels: Mapping[str, str]) -> Key:
-        """A call's place in the in-flight gauge, which begins at 0, as does what else is known of the call."""
-        names = metrics.ACTIVE_REQUESTS.labels
-        stated = tuple([labels.get(name, "") for name in names])
-        key = self._places.get(stated)
-        if key is None:
-            key = self.cells.add(metrics.ACTIVE_REQUESTS, self._label_sets.of(metrics.ACTIVE_REQUESTS, labels), 0)
-            if key == stated and not self._label_sets.mapping:
-                self._places[stated] = key
-            if labels.get("model"):
-                self._account(labels)
-        return key
-
-    def _account(self, labels: Mapping[str, str], *, counting: bool = False) -> Account:
-        """What calls of a label set add to, each label bounded; a new one begins at 0."""
-        stated = self._label_sets.plain(labels)
-        account = self._accounts.get(stated) if stated is not None else None
-        if account is not None:
-            return account
-        call, extra, new = self._label_sets.of_call(labels, counting=counting)
-        account = Account(self.cells, dict(zip(CALL_LABELS, call, strict=True)), extra)
-        if new:
-            _entries.show_at_zero(account)
-        if stated == call + extra and len(self._accounts) < _ACCOUNTS:  # what is folded is counted each time
-            self._accounts[stated] = account
-        return account
-
-    def _client(self, record: CallRecord, account: Account) -> Account:
-        """The same account under the convention's names: the common client attributes."""
-        answered = account.labels["model"] if record.reading is not None and record.reading.model is not None else ""
-        names = (record.labels.get("model", ""), answered)
-        client = account.clients.get(names)
-        if client is None:
-            requested = self._label_sets.shown("model", names[0])
-            values = (account.labels["operation"], account.labels["provider"], requested, answered)
-            client = Account(self.cells, dict(zip(metrics.CLIENT_ATTRIBUTES, values, strict=True)))
-            if requested == names[0]:
-                account.clients[names] = client
-        return client

@@ -144,7 +144,7 @@ class track_request:  # noqa: N801 - a block, used like a function
         if ongoing is None:
             return events
         self._outcome = ("abandoned", None)  # until its end comes by
-        return cast("S", shielded(ongoing, events, lambda: self._tapped(ongoing, events)))
+        return cast("S", shielded(self._tapped, ongoing, events))
 
     def _tapped(self, ongoing: Ongoing, events: Any) -> Any:
         self._tap = Tap(ongoing, self._note)

@@ -10,13 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmwatch import metrics
 from llmwatch._call import CallRecord
 from llmwatch._cells import Amount, Key
-from llmwatch._ledger import Ledger, Measured, Ticket
+from llmwatch._desks import Ticket
+from llmwatch._ledger import Announcement, Ledger, Measured
 from llmwatch._version import __version__
 from llmwatch.cardinality import Budgets
 from llmwatch.metrics import Metric
@@ -34,13 +34,6 @@ _RELIEF_VALUES = 6 * _RELIEF  # and how many histogram values it hands over, mor
 _TABLE_IMPORT = 2.0  # seconds that a collection waits for the price table
 _PATIENCE = 1.0  # seconds that a shutdown waits for whoever folds
 _VALUES = 10_000  # histogram values kept: above, calls hand them over, or, without a provider, a part is forgotten
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """Calls that are going to be made, by what is stated about them where the function is decorated."""
-
-    labels: Mapping[str, str]
 
 
 Inbox = deque[CallRecord | Measured | Announcement]
@@ -277,18 +270,24 @@ class Recorder:
             self._fold(inbox, len(inbox))
 
     def _fold(self, inbox: Inbox, most: int) -> None:
+        ledger = self._ledger
         for _ in range(min(most, len(inbox))):
             entry = inbox.popleft()
             self._folded += 1
-            try:
-                if isinstance(entry, CallRecord):
-                    self._ledger.enter(entry)
-                elif isinstance(entry, Measured):
-                    self._ledger.measure(entry)
-                else:
-                    self._ledger.announce(entry.labels)
-            except Exception as error:
-                self.shield.report("record", error)
+            if isinstance(entry, CallRecord):
+                self._attempt(ledger.enter, entry)
+            elif isinstance(entry, Measured):
+                self._attempt(ledger.measure, entry)
+            else:
+                self._attempt(ledger.announce, entry.labels)
+        while ledger.unposted:
+            self._attempt(ledger.post)
+
+    def _attempt(self, step: Callable[..., object], *arguments: object) -> None:
+        try:
+            step(*arguments)
+        except Exception as error:
+            self.shield.report("record", error)
 
 
 # Metrics that are not counted up call by call.

@@ -88,7 +88,7 @@ class Runtime:
         except Exception as error:
             self.shield.report("baggage", error)
             return scope
-        return replace(scope, labels={**labels, **scope.labels}) if labels else scope
+        return scope._replace(labels={**labels, **scope.labels}) if labels else scope
 
     def announce(self, labels: Mapping[str, str]) -> None:
         """Shows at 0 the series of calls that are going to be made."""

@@ -6,10 +6,9 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType, TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 __all__ = ["Scope", "Unusable", "attribute", "bound", "current_scope", "enter_scope", "label_values", "leave_scope"]
 
@@ -20,8 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What the calls that are made here inherit.
 
     Attributes:
@@ -35,7 +33,7 @@ class Scope:
     labels: Mapping[str, str]
     call: Any = None
     outer: Scope | None = None
-    owner: Any = field(default=None, compare=False)
+    owner: Any = None
     run: Any = None
 
 

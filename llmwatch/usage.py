@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from operator import index
 from typing import NamedTuple, SupportsIndex
 
-__all__ = ["INPUT_KINDS", "OUTPUT_KINDS", "Count", "Usage"]
+__all__ = ["INPUT_KINDS", "KINDS", "OUTPUT_KINDS", "Count", "Usage"]
 
 Count = int | None
 
 INPUT_KINDS = ("text", "cache_read", "cache_write", "audio", "image")
 OUTPUT_KINDS = ("text", "reasoning", "audio", "image")
+KINDS = (*(("input", kind) for kind in INPUT_KINDS), *(("output", kind) for kind in OUTPUT_KINDS))
+"""The kinds that tokens are told apart by, as `(direction, kind)`."""
 
 
 class _Counts(NamedTuple):
@@ -94,6 +96,11 @@ class Usage(_Counts):
         )
         return tuple.__new__(cls, (*counts, anomalies) if _fits(counts) else _corrected(counts, anomalies))
 
+    @classmethod
+    def exact(cls, counts: tuple[Count, ...]) -> Usage | None:
+        """The usage with these counts in the order of its fields; `None` where one of them had to be corrected."""
+        return tuple.__new__(cls, (*counts, ())) if _fits(counts) else None
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Usage) and self[:-1] == other[:-1]
 
@@ -129,36 +136,38 @@ class Usage(_Counts):
             return None
         return self.input_tokens + self.output_tokens
 
-    def parts(self) -> Iterator[tuple[str, str, int]]:
-        """Yields `(direction, kind, tokens)`, disjoint: the kinds of a direction add up to its total.
+    def amounts(self) -> tuple[Count, ...]:
+        """The tokens of each of `KINDS`, disjoint: those of a direction add up to its total.
 
-        `text` is what no other kind claims, and is given whenever the total is known, other kinds when they are not
-        0. Of a direction without a total only the known kinds are given.
+        `text` is what no other kind claims, and is known whenever the total is; what is 0 of the others is `None`.
         """
-        for direction, total, named in (
-            ("input", self.input_tokens, self._input_parts()),
-            ("output", self.output_tokens, self._output_parts()),
-        ):
-            known = [(direction, kind, tokens) for kind, tokens in named if tokens]
-            if total is not None:
-                yield direction, "text", total - sum([tokens for _, _, tokens in known])
-            yield from known
-
-    def _input_parts(self) -> tuple[tuple[str, Count], ...]:
-        audio, image = self.audio_input_tokens, self.image_input_tokens
+        inputs, outputs, read, written, _, reasoning, audio, audio_out, image, image_out, *cached, _ = self
+        audio_read, image_read = cached
+        if audio_read and audio:
+            audio -= audio_read
+        if image_read and image:
+            image -= image_read
+        if inputs is not None:
+            inputs -= (read or 0) + (written or 0) + (audio or 0) + (image or 0)
+        if outputs is not None:
+            outputs -= (reasoning or 0) + (audio_out or 0) + (image_out or 0)
         return (
-            ("cache_read", self.cache_read_tokens),
-            ("cache_write", self.cache_write_tokens),
-            ("audio", audio and audio - (self.audio_cache_read_tokens or 0)),
-            ("image", image and image - (self.image_cache_read_tokens or 0)),
+            inputs,
+            read or None,
+            written or None,
+            audio or None,
+            image or None,
+            outputs,
+            reasoning or None,
+            audio_out or None,
+            image_out or None,
         )
 
-    def _output_parts(self) -> tuple[tuple[str, Count], ...]:
-        return (
-            ("reasoning", self.reasoning_tokens),
-            ("audio", self.audio_output_tokens),
-            ("image", self.image_output_tokens),
-        )
+    def parts(self) -> Iterator[tuple[str, str, int]]:
+        """Yields `(direction, kind, tokens)` for each of `amounts()` that there is."""
+        for (direction, kind), tokens in zip(KINDS, self.amounts(), strict=True):
+            if tokens is not None:
+                yield direction, kind, tokens
 
 
 _NAMES = _Counts._fields[:-1]

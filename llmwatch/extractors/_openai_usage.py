@@ -109,7 +109,7 @@ _OUTPUT = {
     "audio_tokens": ("audio_output_tokens", 0),
     "image_tokens": ("image_output_tokens", 0),
 }
-_USAGE: dict[str, Any] = {
+USAGE: dict[str, Any] = {
     "prompt_tokens": ("input_tokens", 0),
     "input_tokens": ("input_tokens", 1),
     "completion_tokens": ("output_tokens", 0),
@@ -145,6 +145,10 @@ _UNTOTALLED = (
     ("google/", ("market_cost", "generationId"), ("reasoning_tokens",)),  # Vercel's gateway before Gemini
     ("deep-research", ("citation_tokens",), ("citation_tokens", "reasoning_tokens")),  # Perplexity
 )
+# Fields that say more than what they are called: a gateway's mark, a tier, a cost, or an error.
+PUZZLES = frozenset(
+    {"x_groq", "venice_parameters", "service_tier", "cost", "cost_in_usd_ticks", "error", "citation_tokens"}
+) | {mark for _, marks, _ in _UNTOTALLED for mark in marks}
 _RANK = itemgetter(0)
 _TOTAL_COST, _USD, _TICKS = ("cost", "total_cost"), ("cost", "usd"), ("cost_in_usd_ticks",)
 _COSTS = frozenset({"cost", "cost_in_usd_ticks"})
@@ -155,7 +159,7 @@ def _stated(usage: Any) -> dict[str, Any]:
     """The counts that an object states, under our names: one walk over what is there."""
     found: dict[str, Any] = {}
     spare: list[tuple[int, str, Any]] = []
-    _walk(everything(usage), _USAGE, found, spare)
+    _walk(everything(usage), USAGE, found, spare)
     for _, name, value in sorted(spare, key=_RANK):
         found.setdefault(name, value)
     return found

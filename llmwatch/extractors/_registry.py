@@ -75,7 +75,7 @@ class Registry:
         take = getattr(shape, "gist", None)
         if shape is None or take is None or (self._custom and self.own(response) is not None):
             return None
-        return Gist(shape, take(response), provider or self.vendor_of(cls))
+        return tuple.__new__(Gist, (shape, take(response), provider or self.vendor_of(cls)))
 
     def own(self, response: Any) -> Extractor | None:
         """The extractor that somebody has registered for this response, if any."""
@@ -140,18 +140,7 @@ def completed(found: Reading | Usage | None, stated: str | None, fallback: str |
     if not isinstance(found, Reading):
         raise TypeError(f"an extractor must return Reading, Usage or None, not {type(found).__name__}")
     provider = found.provider or stated or fallback
-    if provider == found.provider:
-        return found
-    return Reading(
-        provider,
-        found.model,
-        found.usage,
-        found.finish_reasons,
-        found.operation,
-        found.service_tier,
-        found.cost,
-        found.error,
-    )
+    return found if provider == found.provider else tuple.__new__(Reading, (provider, *found[1:]))
 
 
 def check_extractor(extractor: object) -> Extractor:

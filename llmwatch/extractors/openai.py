@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmwatch.extractors._fields import everything, excerpt, fields_of, get, items, text, word
 from llmwatch.extractors._last import Last
 from llmwatch.extractors._openai_usage import has_totals, read_total, reading_of
+from llmwatch.extractors._plain import Plain, form_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,10 @@ class ChatCompletions:
         return "choices" in fields or "choices" in fields_of(_wrapped(fields))
 
     def read(self, response: Any) -> Reading:
+        if type(response) is Plain:
+            if (reading := response.reading()) is not None:
+                return reading
+            response = response.fields()
         fields = everything(response)
         response = fields or response  # looked into only once
         usage = get(response, "usage") or get(get(response, "x_groq"), "usage")
@@ -40,7 +45,10 @@ class ChatCompletions:
             operation="text_completion" if get(response, "object") == "text_completion" else None,
         )
 
-    def gist(self, response: Any) -> Mapping[str, Any]:
+    def gist(self, response: Any) -> Plain | Mapping[str, Any]:
+        form = form_of(type(response))  # type: ignore[arg-type]
+        if form is not None and (plain := form.take(response)) is not None:
+            return plain
         kept = excerpt(response, (*_KEPT, "usage"))
         kept["choices"] = [excerpt(choice, ("finish_reason", "error")) for choice in items(response, "choices")]
         return kept
@@ -86,6 +94,17 @@ class _Chunks:
         self._reasons: dict[int, str] = {}
 
     def add(self, event: Any) -> None:
+        try:
+            if type(event) is not dict:  # nearly all: an object of a client's, with a piece of its only choice
+                fields = event.__dict__
+                (choice,) = fields["choices"]
+                if fields["usage"] is None and choice.__dict__["finish_reason"] is None and self._named:
+                    return
+        except (AttributeError, KeyError, TypeError, ValueError):
+            pass
+        self._look_into(event)
+
+    def _look_into(self, event: Any) -> None:
         try:
             fields = event if type(event) is dict else event.__dict__
             if "choices" not in fields:
