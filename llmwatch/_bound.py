@@ -77,6 +77,17 @@ def capacity(instrument: Any) -> tuple[int | None, bool]:
         return None, False
 
 
+def reads_only(reader: Any, instruments: Iterable[Any]) -> bool:
+    """Whether a reader reads these instruments and no others; `False` where that cannot be found out."""
+    try:
+        ours = list(instruments)
+        consumer = ours[0]._measurement_consumer
+        measured = consumer._reader_storages[reader]._instrument_view_instrument_matches
+        return {*consumer._async_instruments, *measured} <= {*ours}
+    except (AttributeError, LookupError, TypeError):
+        return False
+
+
 @contextmanager
 def collecting(instrument: Any, reader: Any) -> Iterator[Callable[[Any], list[Any]] | None]:
     """A block in which no reader collects, and what gives this reader's points of a histogram in it.

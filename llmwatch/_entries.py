@@ -58,6 +58,8 @@ class Sheet:
 
     def put(self, record: CallRecord, cost: Cost | Unpriced | None) -> None:
         """One more call."""
+        usage = record.usage
+        lacking = usage is None or usage.anomalies or not usage.is_known
         self.durations.append(record.duration)
         if record.first_chunk is not None:
             self.first_chunks.append(record.first_chunk)
@@ -65,10 +67,9 @@ class Sheet:
             self.chunk_gaps.append(record.chunk_gap)
         if cost is not None:
             self.costs.append(cost)
-        usage = record.usage
         if usage is not None:
             self.usages.append(usage)
-        if usage is None or usage.anomalies or not usage.is_known:
+        if lacking:
             self.shortcomings += _shortcomings(record)
 
     def amounts(self) -> list[Count]:

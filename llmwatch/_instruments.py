@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from llmwatch import metrics
-from llmwatch._bound import begin_anew, capacity, collecting, record_all
+from llmwatch._bound import begin_anew, capacity, collecting, reads_only, record_all
 from llmwatch._neighbours import advice, neighbours
 from llmwatch._version import __version__
 from llmwatch.metrics import Metric
@@ -121,6 +121,10 @@ class Publication:
                     recorder.shield.advise(advice(found))
         except Exception as error:  # another SDK's provider, or a logging handler of the host's own
             recorder.shield.report("neighbours", error)
+
+    def is_all_of(self, reader: Any) -> bool:
+        """Whether this reader reads nothing but our instruments; `False` where that cannot be found out."""
+        return reads_only(reader, self._instruments.values())
 
     def snapshot(self, reader: Any) -> list[tuple[Metric, list[Point]]] | None:
         """What a cumulative reader would collect of our instruments, at a fifth of the cost.

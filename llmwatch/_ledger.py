@@ -118,12 +118,20 @@ class Ledger:
     def enter(self, record: CallRecord) -> None:
         """A call has ended; it is in the totals after `post()`."""
         record = self._understood(record)
-        desk = self._desks.of(record)
-        desk.put(record, self._price(record, desk.labels))
-        self._busy.add(desk)
+        try:
+            desk = self._put(record)
+        except Exception as error:  # somebody's extractor says what cannot be
+            self._shield.report("record", error)
+            desk = self._put(record._replace(reading=None, usage=None))
         if record.attempts:
             for addition in _attempts.of_call(record.attempts, desk.labels):
                 self.measure(Measured(*addition), counted=_STREAM)
+
+    def _put(self, record: CallRecord) -> Desk:
+        desk = self._desks.of(record)
+        desk.put(record, self._price(record, desk.labels))
+        self._busy.add(desk)
+        return desk
 
     @property
     def unposted(self) -> bool:

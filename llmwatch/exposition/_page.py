@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from llmwatch import _runtime
+from llmwatch._instruments import publication_on
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.resources import Resource
     from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric as Family
 
+    from llmwatch._instruments import Point, Publication
     from llmwatch._workers import Team
+    from llmwatch.metrics import Metric
 
 _SERIES = 100_000  # our own budgets come first; the SDK's default of 2000 sets an instrument would cut in before them
 
@@ -41,12 +45,13 @@ class Page:
         self.reader = PageReader(
             _skip,
             disable_target_info=True,
-            registry=self.registry,
             cardinality_limits=dict.fromkeys(kinds, _SERIES),
             scope_info_enabled=False,
         )
         self._target = _Target(service_name)
+        self.registry.register(self)
         self.registry.register(self._target)
+        self._publication: Publication | None = None  # on a provider of our own
         self._lock = threading.Lock()
         self._team: Team | None = None
         self.live: Any = None
@@ -58,16 +63,35 @@ class Page:
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The page, and its content type: OpenMetrics or the plain text format, as the `Accept` header asks.
 
-        One at a time: two concurrent collections of the reader would mix their data.
+        One at a time: two concurrent collections would mix their data.
         """
         from prometheus_client.exposition import choose_encoder
 
+        from llmwatch.exposition._text import encoded
+
         encode, content_type = choose_encoder(accept)
         with self._lock:
-            if self._team is None:
-                return encode(self.registry), content_type
-            with self.reader.showing(self._team.gather()):
-                return encode(self.registry), content_type
+            return encoded(self.registry.collect(), encode), content_type
+
+    def collect(self) -> Iterable[Family]:
+        """What the registry has beside `target_info`: the metrics of all workers of the team, or of this process."""
+        if self.reader.ended:
+            return ()
+        if self._team is not None:
+            return self.reader.families(self._team.gather())
+        if (found := self._found()) is not None:
+            from llmwatch.exposition._families import families
+
+            return families(found)
+        data = self.reader.taken()
+        return () if data is None else self.reader.families(data)
+
+    def _found(self) -> list[tuple[Metric, list[Point]]] | None:
+        """What is on a provider of our own, if nothing else is: the SDK can be told to count there what it does."""
+        publication = self._publication
+        if publication is None or not publication.is_all_of(self.reader):
+            return None
+        return publication.snapshot(self.reader)
 
     def share(self, team: Team | None) -> Team | None:
         """Shows what all workers of a team have from now on, or what this process has; gives the team of before."""
@@ -85,10 +109,12 @@ class Page:
         """A meter provider of our own, read by this page only, and global to nobody."""
         from opentelemetry.sdk.metrics import MeterProvider
 
-        return MeterProvider([self.reader], shutdown_on_exit=False)
+        provider = MeterProvider([self.reader], shutdown_on_exit=False)
+        self._publication = publication_on(provider)
+        return provider
 
     def close(self) -> None:
-        """Takes the reader out of the registry."""
+        """Ends the reader; there is nothing on the page from then on but `target_info`."""
         self.reader.shutdown()
 
 

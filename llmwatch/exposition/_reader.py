@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics.export import Gauge, Histogram, Metric, MetricsData, ResourceMetrics, ScopeMetrics, Sum
+from prometheus_client import CollectorRegistry
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric as Family
 
 _FOR_EVER = 1e12  # milliseconds: the SDK counts a time-out by a clock that may jump, and doubles what it breaks off
 
@@ -22,56 +24,49 @@ class PageReader(PrometheusMetricReader):
         skipped: Told the name of a metric that it cannot, once: exponential histograms, to which a view of the
             program's own may have turned some, fail the whole page in 0.66b2.
         settings: Those of `PrometheusMetricReader`.
+
+    Attributes:
+        ended: Whether it is shut down, after which there is nothing to show.
     """
 
     def __init__(self, skipped: Callable[[str], None], **settings: Any) -> None:
-        super().__init__(**settings)
-        self._skipped = skipped
-        self._taking = threading.local()
-        self._without: set[str] = set()
-        self._ended = False
+        super().__init__(registry=CollectorRegistry(), **settings)  # which nobody asks: the page asks for families
         collector: Any = self._collector
-        collector._callback = partial(self.collect, _FOR_EVER)
+        collector._callback = None  # it translates what it is given
+        self.ended = False
+        self._skipped = skipped
+        self._received = threading.local()
+        self._without: set[str] = set()
 
     def taken(self) -> MetricsData | None:
-        """What the provider has, for whoever asks and not for the page; `None` when that is nothing."""
+        """What the provider has; `None` when that is nothing."""
         if self._collect is None:  # not on a provider yet, or not any more
             return None
-        self._taking.data, self._taking.now = None, True
-        try:
-            self.collect(_FOR_EVER)
-        finally:
-            self._taking.now = False
-        data: MetricsData | None = self._taking.data
+        self._received.data = None
+        self.collect(_FOR_EVER)
+        data: MetricsData | None = self._received.data
+        self._received.data = None
         return data
 
-    @contextmanager
-    def showing(self, data: MetricsData) -> Iterator[None]:
-        """A block in which the registry has this, in place of what the provider has."""
-        collector: Any = self._collector
-        usual, collector._callback = collector._callback, None
-        collector.add_metrics_data(data)
-        try:
-            yield
-        finally:
-            collector._callback = usual
+    def families(self, data: MetricsData) -> Iterable[Family]:
+        """What the exporter makes of data. For one at a time: it would mix those of two."""
+        self._collector.add_metrics_data(data)
+        families: Iterable[Family] = self._collector.collect()
+        return families
 
     def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
-        """Takes it out of the registry; again is nothing, where the default raises."""
-        if not self._ended:
-            self._ended = True
+        """Ends it; again is nothing, where the default raises."""
+        if not self.ended:
+            self.ended = True
             super().shutdown(timeout_millis)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Nothing is held back here; the default would collect, and the next page show everything twice."""
+        """Nothing is held back here; the default would collect for nobody."""
         return True
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> None:
-        shown = replace(metrics_data, resource_metrics=[self._shown(each) for each in metrics_data.resource_metrics])
-        if getattr(self._taking, "now", False):
-            self._taking.data = shown
-        else:
-            self._collector.add_metrics_data(shown)
+        shown = [self._shown(each) for each in metrics_data.resource_metrics]
+        self._received.data = replace(metrics_data, resource_metrics=shown)
 
     def _shown(self, resource: ResourceMetrics) -> ResourceMetrics:
         return replace(resource, scope_metrics=[self._shown_of(scope) for scope in resource.scope_metrics])
