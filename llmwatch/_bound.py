@@ -12,9 +12,11 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 
@@ -52,8 +54,8 @@ def _count_in(aggregation: Any, values: Sequence[float]) -> bool:
     with aggregation._lock:
         counts = aggregation._value = aggregation._value or aggregation._get_empty_bucket_counts()
         bounds = aggregation._boundaries
-        for value in values:
-            counts[bisect_left(bounds, value)] += 1
+        for bucket, number in Counter(map(bisect_left, repeat(bounds), values)).items():
+            counts[bucket] += number
         aggregation._sum += sum(values)
         if aggregation._record_min_max:
             aggregation._min = min(aggregation._min, *values)

@@ -49,7 +49,7 @@ class Desk:
     def put(self, record: CallRecord, cost: Cost | Unpriced | None) -> None:
         """A call has ended."""
         reading = record.reading if not record.nested else None
-        end = (record.status, record.error, reading.normalised_finish_reasons if reading is not None else ())
+        end = (record.status, record.error, tuple(reading.finish_reasons) if reading is not None else ())
         sheet = self.sheets.get(end)
         if sheet is None:
             sheet = self.sheets[end] = Sheet(*end)

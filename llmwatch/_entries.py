@@ -12,6 +12,7 @@ from llmwatch import metrics
 from llmwatch._accounts import Account
 from llmwatch._call import CallRecord, Status
 from llmwatch.errors import ErrorKind
+from llmwatch.extractors import normalise
 from llmwatch.pricing import Cost, Unpriced
 from llmwatch.usage import KINDS, Count, Usage
 
@@ -22,7 +23,7 @@ class Sheet:
     Args:
         status: How they ended.
         error: Why they failed.
-        reasons: Why their answers ended, in our vocabulary.
+        reasons: Why their answers ended, in the provider's words.
 
     Attributes:
         durations: Seconds, one for each call.
@@ -97,7 +98,7 @@ def enter(sheet: Sheet, account: Account) -> None:
     if sheet.error is not None:
         account.add(metrics.ERRORS, calls, sheet.error.value)
     for reason in sheet.reasons:
-        account.add(metrics.FINISH_REASONS, calls, reason)
+        account.add(metrics.FINISH_REASONS, calls, normalise(reason))
     for reason in sheet.shortcomings:
         account.add(metrics.USAGE_MISSING, 1, reason)
     if sheet.usages:

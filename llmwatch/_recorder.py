@@ -274,20 +274,20 @@ class Recorder:
         for _ in range(min(most, len(inbox))):
             entry = inbox.popleft()
             self._folded += 1
-            if isinstance(entry, CallRecord):
-                self._attempt(ledger.enter, entry)
-            elif isinstance(entry, Measured):
-                self._attempt(ledger.measure, entry)
-            else:
-                self._attempt(ledger.announce, entry.labels)
+            try:
+                if isinstance(entry, CallRecord):
+                    ledger.enter(entry)
+                elif isinstance(entry, Measured):
+                    ledger.measure(entry)
+                else:
+                    ledger.announce(entry.labels)
+            except Exception as error:
+                self.shield.report("record", error)
         while ledger.unposted:
-            self._attempt(ledger.post)
-
-    def _attempt(self, step: Callable[..., object], *arguments: object) -> None:
-        try:
-            step(*arguments)
-        except Exception as error:
-            self.shield.report("record", error)
+            try:
+                ledger.post()
+            except Exception as error:
+                self.shield.report("record", error)
 
 
 # Metrics that are not counted up call by call.

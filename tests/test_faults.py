@@ -545,3 +545,4 @@ def test_a_hook_that_cannot_write_where_its_worker_is_scraped_leaves_the_worker_
     assert answer() == "the result"
     assert scraped().total("ai_requests", status="success") == 1
     worker.log.exception.assert_called_once()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "llmwatch-metrics"] == []

@@ -32,8 +32,8 @@ class Endpoint:
         return f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def is_at(self, host: str, port: int | None) -> bool:
-        """Whether it still serves where it is asked to be."""
-        return self._listener.alive and (host, port) == self._asked
+        """Whether it still serves where it is asked to be: where it was before, or on the port that was found then."""
+        return self._listener.alive and host == self._asked[0] and port in (self._asked[1], self.port)
 
     def show(self, site: Answerer, tls: Tls | None = None) -> None:
         """Serves another site, under another certificate, from the next request on."""

@@ -57,8 +57,11 @@ class FileSd:
         """A worker has loaded the application: it serves its page and says where. A failure is logged, no more."""
         try:
             endpoint = serve(0, self._host, insecure=self._insecure)
-            host = f"[{self._host}]" if ":" in self._host else self._host
-            self._write(worker.pid, [{"targets": [f"{host}:{endpoint.port}"], "labels": self._labels}])
+            try:
+                self._write(worker.pid, endpoint.port)
+            except OSError:
+                endpoint.close()  # nobody would ever ask it
+                raise
         except Exception:
             worker.log.exception("llmwatch: this worker's metrics cannot be scraped")
 
@@ -69,7 +72,9 @@ class FileSd:
     def _file(self, pid: int) -> Path:
         return self._folder / f"llmwatch-{pid}.json"
 
-    def _write(self, pid: int, targets: list[dict[str, Any]]) -> None:
+    def _write(self, pid: int, port: int) -> None:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        targets = [{"targets": [f"{host}:{port}"], "labels": self._labels}]
         self._folder.mkdir(parents=True, exist_ok=True)
         aside = self._file(pid).with_suffix(".tmp")
         try:

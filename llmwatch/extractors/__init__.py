@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from llmwatch.extractors._plugins import load_plugins
-from llmwatch.extractors._reading import Accumulator, Reading
+from llmwatch.extractors._reading import Accumulator, Reading, normalise
 from llmwatch.extractors._registry import E, Extractor, Gist, Match, Registry, apply, check_extractor, completed
 from llmwatch.extractors._shapes import SHAPES, VENDORS
 from llmwatch.extractors.bedrock import held_stream
@@ -24,6 +24,7 @@ __all__ = [
     "held_stream",
     "is_registered",
     "load_plugins",
+    "normalise",
     "read",
     "read_stream",
     "register_extractor",

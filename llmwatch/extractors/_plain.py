@@ -22,39 +22,46 @@ class Plain(NamedTuple):
     """What a plain completion says, as it was when it was taken.
 
     Attributes:
-        form: Where its counts stand.
-        model: As the response has it, as are all others.
-        service_tier: The tier that served it.
-        kind: Its `object`.
-        reasons: Why each choice ended.
+        alike: What many of them have in common: the form, the model, the service tier, the `object`, and why each
+            choice ended.
         usage: The tokens.
     """
 
-    form: Form
-    model: Any
-    service_tier: Any
-    kind: Any
-    reasons: list[Any]
+    alike: tuple[Any, ...]
     usage: dict[str, Any]
 
     def reading(self) -> Reading | None:
         """What it says; `None` where that takes a closer look at `fields()`."""
-        usage = self.form.usage(self.usage)
-        if usage is None or self.kind != "chat.completion":
+        alike = self.alike
+        try:
+            usage, reading = alike[0].usage(self.usage), _reading(alike)
+        except TypeError:  # something stands where a name should, and cannot be hashed
             return None
-        reasons = tuple([reason for each in self.reasons if (reason := word(each))])
-        return Reading(None, word(self.model), usage, reasons, None, word(self.service_tier))
+        if usage is None or reading is None:
+            return None
+        return tuple.__new__(Reading, (*reading[:2], usage, *reading[3:]))
 
     def fields(self) -> dict[str, Any]:
         """The same as parsed JSON."""
-        choices = [{"finish_reason": reason} for reason in self.reasons]
+        _, model, service_tier, kind, *reasons = self.alike
+        choices = [{"finish_reason": reason} for reason in reasons]
         return {
-            "model": self.model,
-            "service_tier": self.service_tier,
-            "object": self.kind,
+            "model": model,
+            "service_tier": service_tier,
+            "object": kind,
             "choices": choices,
             "usage": self.usage,
         }
+
+
+@lru_cache(maxsize=1024)
+def _reading(alike: tuple[Any, ...]) -> Reading | None:
+    """What such completions say but for their tokens; `None` where it is not what it seems."""
+    _, model, service_tier, kind, *reasons = alike
+    if kind != "chat.completion":
+        return None
+    said = tuple([reason for each in reasons if (reason := word(each))])
+    return Reading(None, word(model), None, said, None, word(service_tier))
 
 
 class Form:
@@ -92,14 +99,14 @@ class Form:
                     counts[name] = inside.__dict__.copy()
                 elif inside is not None:
                     return None
-            reasons = []
+            alike = [self, model, service_tier, kind]
             for choice in choices:
                 if type(choice) is not self._choice or choice.__pydantic_extra__:
                     return None
-                reasons.append(choice.finish_reason)
+                alike.append(choice.finish_reason)
         except (AttributeError, KeyError, TypeError):
             return None
-        return tuple.__new__(Plain, (self, model, service_tier, kind, reasons, counts))
+        return tuple.__new__(Plain, (tuple(alike), counts))
 
     def usage(self, stated: dict[str, Any]) -> Usage | None:
         """The tokens, where they are as they should be: whole numbers that add up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Reading(NamedTuple):
     @property
     def normalised_finish_reasons(self) -> tuple[str, ...]:
         """`finish_reasons` in one vocabulary: `stop length tool_calls content_filter refusal error other`."""
-        return _normalised(tuple(self.finish_reasons))
+        return tuple([normalise(reason) for reason in self.finish_reasons])
 
 
 class Accumulator(Protocol):
@@ -72,11 +71,6 @@ class Shape(Protocol):
 
     def accumulator(self) -> Accumulator:
         """A fresh accumulator for one stream."""
-
-
-@lru_cache(maxsize=1024)
-def _normalised(reasons: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple([normalise(reason) for reason in reasons])
 
 
 def normalise(reason: str) -> str:

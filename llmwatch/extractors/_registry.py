@@ -135,10 +135,10 @@ def completed(found: Reading | Usage | None, stated: str | None, fallback: str |
     """The reading with a provider: the one it names itself, else the one that the caller states, else the shape's."""
     if found is None:
         return None
-    if isinstance(found, Usage):
-        found = Reading(usage=found)
     if not isinstance(found, Reading):
-        raise TypeError(f"an extractor must return Reading, Usage or None, not {type(found).__name__}")
+        if not isinstance(found, Usage):
+            raise TypeError(f"an extractor must return Reading, Usage or None, not {type(found).__name__}")
+        found = Reading(usage=found)
     provider = found.provider or stated or fallback
     return found if provider == found.provider else tuple.__new__(Reading, (provider, *found[1:]))
 
