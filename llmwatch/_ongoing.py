@@ -54,10 +54,6 @@ class Underway:
         if error is not None:
             self.fail(error)
 
-    def inside(self) -> Inside:
-        """One step of a body that runs in pieces: nothing stays behind in the consumer's context between them."""
-        return Inside(self)
-
     def __del__(self) -> None:
         try:
             if not self.ended:
@@ -165,7 +161,10 @@ class Ongoing(Underway):
 
 
 class Inside:
-    """One step of a body: it begins in the scope in which the last one ended, blocks that are open there included."""
+    """One step of a body that runs in pieces: nothing stays behind in the consumer's context between them.
+
+    It begins in the scope in which the last one ended, blocks that are open there included.
+    """
 
     __slots__ = ("_token", "_underway")
 
@@ -175,7 +174,7 @@ class Inside:
     def __enter__(self) -> None:
         self._token = enter_scope(self._underway._scope)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
         self._underway._scope = current_scope()
         _leave(self._token)
 

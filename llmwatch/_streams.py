@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 class Proxy:
     """The stream in every respect but `type(stream) is ...`; only what the subclasses add is seen to."""
 
-    __slots__ = ("__weakref__", "_llmwatch_anext", "_llmwatch_next", "_llmwatch_stream", "_llmwatch_tap")
+    __slots__ = ("__weakref__", "_llmwatch_stream", "_llmwatch_tap")
 
     def __init__(self, stream: Any, tap: Passage) -> None:
         put = partial(object.__setattr__, self)
         put("_llmwatch_stream", stream)
         put("_llmwatch_tap", tap)
-        put("_llmwatch_next", getattr(stream, "__next__", None))
-        put("_llmwatch_anext", getattr(stream, "__anext__", None))
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -67,10 +65,8 @@ class Block(Proxy):
     __slots__ = ()
 
     def __enter__(self) -> Any:
-        with self._llmwatch_tap.step():
-            with self._llmwatch_tap.ongoing.inside():  # a manager sends its request only here
-                entered = self._llmwatch_stream.__enter__()
-            return self._llmwatch_entered(entered)
+        with self._llmwatch_tap.body():  # a manager sends its request only here
+            return self._llmwatch_entered(self._llmwatch_stream.__enter__())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> Any:
         try:
@@ -85,10 +81,8 @@ class AsyncBlock(Proxy):
     __slots__ = ()
 
     async def __aenter__(self) -> Any:
-        with self._llmwatch_tap.step():
-            with self._llmwatch_tap.ongoing.inside():
-                entered = await self._llmwatch_stream.__aenter__()
-            return self._llmwatch_entered(entered)
+        with self._llmwatch_tap.body():
+            return self._llmwatch_entered(await self._llmwatch_stream.__aenter__())
 
     def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
@@ -106,20 +100,28 @@ class SyncProxy(Proxy):
     __slots__ = ()
 
     def __iter__(self) -> Any:
-        if not hasattr(type(self._llmwatch_stream), "__next__"):  # iterated from its beginning each time
-            object.__setattr__(self, "_llmwatch_next", iter(self._llmwatch_stream).__next__)
-        return self
+        tap, stream = self._llmwatch_tap, self._llmwatch_stream
+        with tap.step():
+            steps = iter(stream)
+        return self if steps is stream else tap.passing(steps)
+
+
+class SyncSteps(Proxy):
+    """Around what is advanced with `next`."""
+
+    __slots__ = ()
 
     def __next__(self) -> Any:
+        tap = self._llmwatch_tap
         try:
-            chunk = (self._llmwatch_next or self.__iter__()._llmwatch_next)()
+            chunk = self._llmwatch_stream.__next__()
         except StopIteration:
-            self._llmwatch_tap.exhausted()
+            tap.exhausted()
             raise
         except BaseException as error:
-            self._llmwatch_tap.failed(error)
+            tap.failed(error)
             raise
-        self._llmwatch_tap.chunk(chunk)
+        tap.chunk(chunk)
         return chunk
 
 
@@ -129,24 +131,38 @@ class AsyncProxy(Proxy):
     __slots__ = ()
 
     def __aiter__(self) -> Any:
-        if not hasattr(type(self._llmwatch_stream), "__anext__"):
-            object.__setattr__(self, "_llmwatch_anext", self._llmwatch_stream.__aiter__().__anext__)
+        tap, stream = self._llmwatch_tap, self._llmwatch_stream
+        with tap.step():
+            steps = aiter(stream)
+        return self if steps is stream else AsyncIteration(steps, tap)
+
+
+class AsyncSteps(Proxy):
+    """Around what is advanced with `anext`."""
+
+    __slots__ = ("__anext__",)  # the tap's own function, found without a look into this object
+
+    def __init__(self, stream: Any, tap: Passage) -> None:
+        super().__init__(stream, tap)
+        object.__setattr__(self, "__anext__", tap.stepping(stream))
+
+
+class AsyncIteration(AsyncSteps):
+    """Around the iterator that an async stream gives, if that is another object: its end need not be the stream's.
+
+    No generator, as it is for `for`: one that is broken off would be ended by the event loop, and only later.
+    """
+
+    __slots__ = ()
+
+    def __aiter__(self) -> Any:
         return self
 
-    async def __anext__(self) -> Any:
-        try:
-            chunk = await (self._llmwatch_anext or self.__aiter__()._llmwatch_anext)()
-        except StopAsyncIteration:
-            self._llmwatch_tap.exhausted()
-            raise
-        except BaseException as error:
-            self._llmwatch_tap.failed(error)
-            raise
-        self._llmwatch_tap.chunk(chunk)
-        return chunk
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._llmwatch_stream, name)
 
 
-class GeneratorProxy(SyncProxy):
+class GeneratorProxy(SyncProxy, SyncSteps):
     """Around a generator, whose body is the caller's code: calls made in a step are nested in this one."""
 
     __slots__ = ()
@@ -169,15 +185,8 @@ class GeneratorProxy(SyncProxy):
 
     def _llmwatch_step(self, advance: Callable[..., Any], *arguments: Any) -> Any:
         tap = self._llmwatch_tap
-        try:
-            with tap.ongoing.inside():
-                chunk = advance(*arguments)
-        except StopIteration:
-            tap.exhausted()
-            raise
-        except BaseException as error:
-            tap.failed(error)
-            raise
+        with tap.body():
+            chunk = advance(*arguments)
         tap.chunk(chunk)
         return chunk
 
@@ -205,15 +214,8 @@ class AsyncGeneratorProxy(AsyncProxy):
 
     async def _llmwatch_step(self, advance: Callable[..., Any], *arguments: Any) -> Any:
         tap = self._llmwatch_tap
-        try:
-            with tap.ongoing.inside():
-                chunk = await advance(*arguments)
-        except StopAsyncIteration:
-            tap.exhausted()
-            raise
-        except BaseException as error:
-            tap.failed(error)
-            raise
+        with tap.body():
+            chunk = await advance(*arguments)
         tap.chunk(chunk)
         return chunk
 
@@ -281,7 +283,9 @@ def _forwarded(name: str) -> Callable[..., Any]:
 _EVERYONES = (object, Proxy)
 _FACETS: dict[str, type[Proxy]] = {
     "__iter__": SyncProxy,
+    "__next__": SyncSteps,
     "__aiter__": AsyncProxy,
+    "__anext__": AsyncSteps,
     "__enter__": Block,
     "__aenter__": AsyncBlock,
 }

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from llmwatch import extractors
+from llmwatch._ongoing import Inside
 from llmwatch.errors import classify, is_cancellation
 
 if TYPE_CHECKING:
-    from llmwatch._call import Status
+    from llmwatch._call import Arrivals, Status
     from llmwatch._ongoing import Ongoing, Underway
     from llmwatch.errors import ErrorKind
 
@@ -25,12 +26,16 @@ class Passage:
         end: Takes the end of the stream: its own end, or a note for a block that goes on.
     """
 
-    __slots__ = ("_end", "ended", "ongoing")
+    __slots__ = ("_arrivals", "_clock", "_end", "_look", "ended", "ongoing")
+    _arrivals: Arrivals
+    _clock: Callable[[], float]
 
     def __init__(self, ongoing: Underway, end: End | None = None) -> None:
         self.ongoing = ongoing
         self.ended = False
         self._end = end or ongoing.end
+        # What is done with a chunk, once that is known; never a method of its own, a cycle would outlive the stream.
+        self._look: Callable[[Any], None] | None = None
 
     def __del__(self) -> None:
         try:
@@ -40,6 +45,57 @@ class Passage:
 
     def chunk(self, chunk: Any) -> None:
         """A chunk goes by."""
+
+    def passing(self, steps: Iterator[Any]) -> Iterator[Any]:
+        """What an iteration of the stream gives, each chunk let pass; it can be broken off, and another one begun.
+
+        A generator, which goes on without a call; and here and in `stepping` what `chunk` does is written out for when
+        it is known who reads the chunks: each call would be a sixth of all that a chunk takes.
+        """
+        with _Iteration(self):
+            for chunk in steps:
+                self.chunk(chunk)
+                yield chunk
+                if self._look is not None:
+                    break
+            else:
+                return
+            look, clock, arrivals = self._look, self._clock, self._arrivals
+            for chunk in steps:
+                arrivals.last = clock()
+                arrivals.number += 1
+                try:
+                    look(chunk)
+                except Exception as error:
+                    look = self._blinded(error)
+                yield chunk
+
+    def stepping(self, steps: AsyncIterator[Any]) -> Callable[[], Coroutine[Any, Any, Any]]:
+        """The `__anext__` of an async iteration, each chunk let pass."""
+
+        async def step() -> Any:
+            try:
+                chunk = await anext(steps)
+            except StopAsyncIteration:
+                self.exhausted()
+                raise
+            except BaseException as error:
+                self.failed(error)
+                raise
+            look = self._look
+            if look is None:
+                self.chunk(chunk)
+                return chunk
+            clock, arrivals = self._clock, self._arrivals
+            arrivals.last = clock()
+            arrivals.number += 1
+            try:
+                look(chunk)
+            except Exception as error:
+                self._blinded(error)
+            return chunk
+
+        return step
 
     def exhausted(self) -> None:
         """The stream has come to its end."""
@@ -62,6 +118,10 @@ class Passage:
         """A block in which the stream is advanced: an exception that leaves it ends the stream."""
         return _Step(self)
 
+    def body(self) -> _Body:
+        """A block in which the stream's own code runs that is the caller's: the step of a generator."""
+        return _Body(self)
+
     def closing(self) -> _Closing:
         """A block in which the stream is closed, however that goes."""
         return _Closing(self)
@@ -77,37 +137,37 @@ class Passage:
     def _read_chunks(self) -> None:
         """Before the end: what the chunks have added up to."""
 
+    def _blinded(self, error: Exception) -> Callable[[Any], None]:
+        self._look = _ignore  # one that failed once would fail on every chunk
+        self.ongoing.shield.report("stream", error)
+        return _ignore
+
 
 class Tap(Passage):
     """Reads the chunks of a call's answer on their way."""
 
-    __slots__ = ("_accumulator", "_add", "_arrived", "_clock", "_provider", "_strangers")
+    __slots__ = ("_accumulator", "_provider", "_strangers")
     ongoing: Ongoing
 
     def __init__(self, ongoing: Ongoing, end: End | None = None) -> None:
         super().__init__(ongoing, end)
         self._provider: str | None = None
-        self._accumulator: extractors.Accumulator | None = None
-        self._add: Callable[[Any], None] | None = None  # not a method of its own: a cycle would outlive the stream
+        self._accumulator = ongoing.extractor() if isinstance(ongoing.extractor, type) else None
         self._strangers = 0
-        if isinstance(ongoing.extractor, type):
-            self._accumulator = ongoing.extractor()
-            self._add = self._accumulator.add
+        self._clock = ongoing.clock
         ongoing.call.streamed = True
-        self._clock, self._arrived = ongoing.clock, ongoing.call.chunk  # at hand, as every chunk needs them
 
     def chunk(self, chunk: Any) -> None:
         """A chunk goes by: one clock read, one cheap look."""
-        self._arrived(self._clock())
-        add = self._add
+        self._arrivals = self.ongoing.call.chunk(self._clock())
+        look = self._look
         try:
-            if add is None:
-                self._recognise(chunk)
+            if look is None:
+                self._meet(chunk)
             else:
-                add(chunk)
+                look(chunk)
         except Exception as error:
-            self._add = _ignore  # one that failed once would fail on every chunk
-            self.ongoing.shield.report("stream", error)
+            self._blinded(error)
 
     def _read_chunks(self) -> None:
         if self._accumulator is None:
@@ -119,16 +179,18 @@ class Tap(Passage):
         except Exception as failure:
             self.ongoing.shield.report("stream", failure)
 
-    def _recognise(self, chunk: Any) -> None:
-        found = extractors.accumulate(chunk)
-        if found is not None:
+    def _meet(self, chunk: Any) -> None:
+        """Takes a chunk while nobody is known who reads them: the first one, or a few."""
+        if self._accumulator is None:
+            found = extractors.accumulate(chunk)
+            if found is None:
+                self._strangers += 1
+                if self._strangers == _PATIENCE:
+                    self._look = _ignore
+                return
             self._accumulator, self._provider = found
-            self._add = self._accumulator.add
-            self._add(chunk)
-            return
-        self._strangers += 1
-        if self._strangers == _PATIENCE:
-            self._add = _ignore
+        self._look = self._accumulator.add
+        self._look(chunk)
 
 
 _PATIENCE = 16  # chunks that nobody knows, after which no more are looked at
@@ -145,6 +207,35 @@ class _Step:
 
     def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
         if error is not None and not isinstance(error, StopIteration | StopAsyncIteration):
+            self._tap.failed(error)
+
+
+class _Body(Inside):
+    __slots__ = ("_tap",)
+
+    def __init__(self, tap: Passage) -> None:
+        self._underway = tap.ongoing
+        self._tap = tap
+
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        super().__exit__(kind, error, tb)
+        if error is None:
+            return
+        if isinstance(error, StopIteration | StopAsyncIteration):
+            self._tap.exhausted()
+        else:
+            self._tap.failed(error)
+
+
+class _Iteration(_Step):
+    """A block in which a generator iterates: left alone it may be, that is not the end of the stream."""
+
+    __slots__ = ()
+
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        if error is None:
+            self._tap.exhausted()
+        elif not isinstance(error, GeneratorExit):
             self._tap.failed(error)
 
 

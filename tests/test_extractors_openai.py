@@ -694,6 +694,29 @@ def test_the_asynchronous_clients_stream_reads_alike():
     assert read_stream(asyncio.run(collect())).usage == CHATS[0][2]
 
 
+def of_choices(*reasons: str | None, **fields: Any) -> dict[str, Any]:
+    pieces = [chunk(reason=reason, index=index)["choices"][0] for index, reason in enumerate(reasons)]
+    return {**chunk(**fields), "choices": pieces}
+
+
+@pytest.mark.parametrize(
+    ("events", "reasons", "usage"),
+    [
+        ([chunk(), chunk(usage=counts(24, 5)), chunk(), chunk(usage=counts(24, 8))], (), Usage(24, 8)),
+        ([chunk(), chunk(index=1, reason="length"), chunk(), chunk(), chunk(reason="stop")], ("stop", "length"), None),
+        ([of_choices(None, None), of_choices("stop", None), of_choices(None, "length")], ("stop", "length"), None),
+        ([chunk(reason="stop"), chunk(), chunk(usage=None), chunk(usage=counts(1, 2))], ("stop",), Usage(1, 2)),
+        ([chunk(model=""), chunk(model=""), chunk(), chunk(reason="stop", model="")], ("stop",), None),
+        ([{**chunk(), "choices": []}, chunk(), {**chunk(usage=counts(3, 4)), "choices": []}], (), Usage(3, 4)),
+    ],
+    ids=["usage in between", "an early end", "two in a chunk", "more after the end", "named late", "without choices"],
+)
+def test_chunks_of_the_client_that_say_nothing_hide_none_that_say_something(events, reasons, usage):
+    streamed = client_for(events).chat.completions.create(**ASKED, stream=True)
+    for found in (read_stream(streamed), read_stream(events)):
+        assert (found.finish_reasons, found.usage, found.model) == (reasons, usage, "m")
+
+
 def test_the_clients_helper_stream_reads_alike():
     with client_for(as_stream(CHATS[0][1])).chat.completions.stream(**ASKED) as stream:
         events = list(stream)

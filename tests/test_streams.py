@@ -129,6 +129,30 @@ class AsyncStream:
         self.done.append("close")
 
 
+class Iterated(SyncStream):
+    """As openai's and anthropic's: what it gives to be iterated is a generator over what it holds."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        with contextlib.suppress(StopIteration):
+            while True:
+                yield next(self)
+
+
+class AsyncIterated(AsyncStream):
+    """The same, to be awaited."""
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:  # type: ignore[override]
+        try:
+            while True:
+                try:
+                    chunk = await self.__anext__()
+                except StopAsyncIteration:
+                    return
+                yield chunk
+        finally:
+            self.done.append("iteration over")
+
+
 def pieces(error: BaseException | None = None) -> Generator[dict[str, Any]]:
     yield from SyncStream(error)
 
@@ -148,12 +172,14 @@ SYNC: dict[str, Callable[..., Any]] = {
     "generator function": observe_llm(pieces),
     "returned generator": observe_llm(lambda *args: pieces(*args)),
     "returned stream": observe_llm(lambda *args: SyncStream(*args)),
+    "returned stream like openai's": observe_llm(lambda *args: Iterated(*args)),
     "observed twice": observe_llm(observe_llm(lambda *args: SyncStream(*args))),
 }
 ASYNC: dict[str, Callable[..., Any]] = {
     "generator function": observe_llm(async_pieces),
     "returned generator": observe_llm(lambda *args: async_pieces(*args)),
     "returned stream": observe_llm(lambda *args: AsyncStream(*args)),
+    "returned stream like openai's": observe_llm(lambda *args: AsyncIterated(*args)),
     "observed twice": observe_llm(observe_llm(lambda *args: AsyncStream(*args))),
 }
 sync_ways = pytest.mark.parametrize("way", SYNC)
@@ -304,6 +330,168 @@ def test_an_async_stream_that_is_never_iterated_is_abandoned(way: str, seen: Cap
 
     asyncio.run(main())
     all_ended(seen, way, "abandoned")
+
+
+# Iterations: what is broken off can be gone on with.
+
+
+@sync_ways
+def test_a_loop_that_is_broken_off_can_be_gone_on_with(way: str, seen: Capture, clock: ManualClock) -> None:
+    stream = SYNC[way]()
+    clock.advance(1.0)
+    got = []
+    for chunk in stream:
+        got.append(chunk["n"])
+        clock.advance(2.0)
+        break
+    gc.collect()
+    assert seen.calls == []
+    got.append(next(stream)["n"])
+    clock.advance(4.0)
+    for chunk in stream:
+        got.append(chunk["n"])
+        clock.advance(8.0)
+    assert got == [1, 2, 3]
+    all_ended(seen, way, "success")
+    assert {(r.duration, r.first_chunk, r.chunk_gap) for r in seen.calls} == {(7.0, 1.0, 3.0)}
+
+
+@async_ways
+def test_an_async_loop_that_is_broken_off_can_be_gone_on_with(way: str, seen: Capture, clock: ManualClock) -> None:
+    async def main() -> None:
+        stream = ASYNC[way]()
+        clock.advance(1.0)
+        got = []
+        async for chunk in stream:
+            got.append(chunk["n"])
+            clock.advance(2.0)
+            break
+        await asyncio.sleep(0)
+        assert seen.calls == []
+        got.append((await anext(stream))["n"])
+        clock.advance(4.0)
+        async for chunk in stream:
+            got.append(chunk["n"])
+            clock.advance(8.0)
+        assert got == [1, 2, 3]
+
+    asyncio.run(main())
+    all_ended(seen, way, "success")
+    assert {(r.duration, r.first_chunk, r.chunk_gap) for r in seen.calls} == {(7.0, 1.0, 3.0)}
+
+
+@sync_ways
+def test_two_iterations_of_one_stream_share_its_chunks_and_its_end(way: str, seen: Capture) -> None:
+    stream = SYNC[way]()
+    one, other = iter(stream), iter(stream)
+    assert [next(one)["n"], next(other)["n"], next(one)["n"]] == [1, 2, 3]
+    assert next(other, None) is None
+    all_ended(seen, way, "success")
+    assert next(one, None) is None
+    assert list(stream) == []
+    all_ended(seen, way, "success")
+
+
+@pytest.mark.parametrize("make", [SyncStream, Iterated, pieces])
+def test_what_is_iterated_is_the_stream_itself_where_it_is_so_without_us(
+    make: Callable[[], Any], seen: Capture
+) -> None:
+    plain, stream = make(), observe_llm(lambda: make())()
+    assert (iter(stream) is stream) == (iter(plain) is plain)
+    assert inspect.isgenerator(iter(stream)) == inspect.isgenerator(iter(plain))
+
+
+@pytest.mark.parametrize("make", [AsyncStream, AsyncIterated, async_pieces])
+def test_what_is_iterated_asynchronously_is_the_stream_itself_where_it_is_so_without_us(
+    make: Callable[[], Any], seen: Capture
+) -> None:
+    async def main() -> None:
+        plain, stream = make(), observe_llm(lambda: make())()
+        assert (aiter(stream) is stream) == (aiter(plain) is plain)
+        assert inspect.isasyncgen(aiter(stream)) == inspect.isasyncgen(aiter(plain))
+        assert hasattr(aiter(stream), "aclose") == hasattr(aiter(plain), "aclose")
+
+    asyncio.run(main())
+
+
+def test_an_iteration_that_is_closed_leaves_its_stream_open(seen: Capture) -> None:
+    stream = SYNC["returned stream like openai's"]()
+    with contextlib.closing(iter(stream)) as iteration:
+        next(iteration)
+    assert seen.calls == []
+    assert [chunk["n"] for chunk in stream] == [2, 3]
+    assert statuses(seen) == ["success"]
+
+
+def test_an_async_iteration_that_is_closed_leaves_its_stream_open(seen: Capture) -> None:
+    async def main() -> None:
+        stream = ASYNC["returned stream like openai's"]()
+        async with contextlib.aclosing(aiter(stream)) as iteration:
+            await anext(iteration)
+        assert stream.done == ["iteration over"]
+        assert seen.calls == []
+        assert [chunk["n"] async for chunk in stream] == [2, 3]
+
+    asyncio.run(main())
+    assert statuses(seen) == ["success"]
+
+
+def test_an_iteration_that_outlives_the_stream_keeps_its_call_open(seen: Capture) -> None:
+    stream = SYNC["returned stream like openai's"]()
+    iteration = iter(stream)
+    next(iteration)
+    del stream
+    gc.collect()
+    assert seen.calls == []
+    assert [chunk["n"] for chunk in iteration] == [2, 3]
+    assert statuses(seen) == ["success"]
+
+
+def test_the_event_loop_ends_a_vendors_iteration_that_is_broken_off_as_soon_as_without_us(seen: Capture) -> None:
+    async def main(stream: Any) -> tuple[list[str], list[str]]:
+        async for _ in stream:
+            break
+        at_once = list(stream.done)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return at_once, list(stream.done)
+
+    plain = asyncio.run(main(AsyncIterated()))
+    assert plain == ([], ["iteration over"])
+    assert asyncio.run(main(ASYNC["returned stream like openai's"]())) == plain
+    gc.collect()
+    assert statuses(seen) == ["abandoned"]
+
+
+def test_a_stream_that_cannot_be_iterated_raises_as_without_us_and_has_failed(seen: Capture) -> None:
+    class Consumed(SyncStream):
+        def __iter__(self) -> SyncStream:
+            raise FailureError
+
+    stream = observe_llm(lambda: Consumed())()
+    with pytest.raises(FailureError):
+        iter(stream)
+    assert statuses(seen) == ["error"]
+
+
+@pytest.mark.parametrize("way", ["returned stream", "returned stream like openai's", "returned generator"])
+def test_an_accumulator_that_fails_in_the_middle_fails_once_and_the_chunks_go_on(way: str) -> None:
+    class Failing(Counting):
+        def add(self, event: Any) -> None:
+            super().add(event)
+            if event["n"] > 1:
+                raise FailureError
+
+    async def consume(stream: Any) -> list[int]:
+        return [chunk["n"] async for chunk in stream]
+
+    with capture(strict=False) as seen:
+        makers = {"returned stream": SyncStream, "returned generator": pieces}
+        make, make_async = makers.get(way, Iterated), {"returned stream": AsyncStream}.get(way, AsyncIterated)
+        assert [chunk["n"] for chunk in observe_llm(extractor=Failing)(lambda: make())()] == [1, 2, 3]
+        assert asyncio.run(consume(observe_llm(extractor=Failing)(lambda: make_async())())) == [1, 2, 3]
+    assert [(r.status, r.usage) for r in seen.calls] == [("success", Usage(output_tokens=3))] * 2
+    assert seen.shield.counts() == {"stream": 2}
 
 
 def test_a_stream_in_a_reference_cycle_is_abandoned_when_the_cycle_is_collected(seen: Capture) -> None:
@@ -540,7 +728,7 @@ def test_interleaved_streams_stay_apart(seen: Capture) -> None:
     for row in zip(*streams, strict=True):
         assert len({chunk["n"] for chunk in row}) == 1
         assert current_scope().call is None
-    assert statuses(seen) == ["success"] * 5
+    assert statuses(seen) == ["success"] * 6
 
 
 def test_threads_that_end_one_stream_at_the_same_time_give_one_record(seen: Capture) -> None:
@@ -732,7 +920,7 @@ PROTOCOLS = [
 PREDICATES = [inspect.isgenerator, inspect.isasyncgen, inspect.iscoroutine, inspect.isawaitable, callable]
 
 
-@pytest.mark.parametrize("make", [SyncStream, AsyncStream, pieces, async_pieces])
+@pytest.mark.parametrize("make", [SyncStream, AsyncStream, Iterated, AsyncIterated, pieces, async_pieces])
 def test_a_returned_stream_has_the_protocols_of_the_stream_and_no_others(
     make: Callable[[], Any], seen: Capture
 ) -> None:

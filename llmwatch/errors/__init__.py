@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 
-from ._evidence import attribute, decide, of_body, of_exception
+from ._evidence import attribute, of_body, of_exception
 from ._retry_after import stated_wait
 from ._rules import ErrorKind
 
@@ -22,8 +23,10 @@ def classify(error: BaseException) -> ErrorKind:
     is decided by what it wraps: the members of a group, its cause, its context.
     """
     try:
-        for link in _chain(error):
-            if (kind := decide(of_exception(link))) is not None:
+        if (kind := of_exception(error).decision()) is not None:
+            return kind
+        for link in islice(_chain(error), 1, None):
+            if (kind := of_exception(link).decision()) is not None:
                 return kind
     except Exception:
         return ErrorKind.OTHER
@@ -36,7 +39,7 @@ def classify_body(status: int | None, body: object, headers: Mapping[str, str] |
     `body` is the parsed JSON, or text or bytes; `status` None or below 400 is no evidence.
     """
     try:
-        return decide(of_body(status, body, headers)) or ErrorKind.OTHER
+        return of_body(status, body, headers).decision() or ErrorKind.OTHER
     except Exception:
         return ErrorKind.OTHER
 
@@ -71,7 +74,8 @@ def retry_after(error: BaseException) -> float | None:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The exception and what it wraps, the nearest first, each once, a few at most."""
-    waiting, seen = [error], set[int]()
+    waiting: list[BaseException] = [error]
+    seen: set[int] = set()
     while waiting and len(seen) < _LINKS:
         current = waiting.pop(0)
         if id(current) not in seen:

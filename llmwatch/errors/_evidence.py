@@ -1,11 +1,10 @@
-"""What an exception or an error body says about its cause, as one small value, and the decision over it."""
+"""What an exception or an error body says about its cause, and the decision over it."""
 
 from __future__ import annotations
 
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ._phrases import refine
@@ -26,23 +25,8 @@ _NESTED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Everything that decides the kind of one error; lives for one decision only, as `text` quotes the message."""
-
-    words: tuple[str, ...] = ()
-    status: int | None = None
-    text: str = field(default="", repr=False)
-    class_kind: ErrorKind | None = None
-
-
-def decide(evidence: Evidence) -> ErrorKind | None:
-    """The kind: by provider code, then class, then HTTP status, the exact before the generic; then by its message."""
-    coded = [CODES[word] for word in evidence.words if word in CODES]
-    said = [kind for kind in (*coded, evidence.class_kind, kind_of_status(evidence.status)) if kind is not None]
-    exact = (kind for kind in said if kind not in GENERIC)
-    kind = next(exact, said[0] if said else None)
-    return refine(kind, evidence.text, coded=kind in coded)
+_NESTING = frozenset(_NESTED)
+_EXACT = {word: kind for word, kind in CODES.items() if kind not in GENERIC}
 
 
 def attribute(value: object, name: str) -> Any:
@@ -79,6 +63,8 @@ def fields(node: object) -> dict[Any, Any] | None:
 
 def parsed(body: object) -> object:
     """The JSON value of a body that is text; the text itself when it is not JSON, or too long to be worth it."""
+    if type(body) is dict:
+        return body
     if isinstance(body, (bytes, bytearray)):
         body = bytes(body[:_JSON]).decode("utf-8", "replace")
     if isinstance(body, str) and len(body) < _JSON and body.lstrip()[:1] in ("{", "["):
@@ -90,9 +76,14 @@ def parsed(body: object) -> object:
 
 
 class Findings:
-    """Collects the evidence from one error, within bounds of depth, number and length."""
+    """The evidence of one error, within bounds of depth, number and length; for one decision, as it quotes the message.
 
-    __slots__ = ("_left", "_nodes", "_status", "_texts", "_words")
+    Attributes:
+        exact: What a provider's code has said exactly; then nothing but the message could still matter.
+        class_kind: What the exception's class says.
+    """
+
+    __slots__ = ("_left", "_nodes", "_status", "_texts", "_words", "class_kind", "exact")
 
     def __init__(self, status: object = None) -> None:
         self._words: list[str] = []
@@ -100,7 +91,23 @@ class Findings:
         self._status: int | None = None
         self._left = _TEXT
         self._nodes = _NODES
+        self.class_kind: ErrorKind | None = None
+        self.exact: ErrorKind | None = None
         self.number(status)
+
+    def decision(self) -> ErrorKind | None:
+        """The kind: by provider code, then class, then HTTP status, the exact before the generic; then by message."""
+        text = " ".join(self._texts).lower()
+        if self.exact is not None:
+            return refine(self.exact, text, coded=True)
+        coded = [CODES[word] for word in self._words if word in CODES]
+        kind = None
+        for said in (*coded, self.class_kind, kind_of_status(self._status)):
+            if said is not None and said not in GENERIC:
+                kind = said
+                break
+            kind = kind or said
+        return refine(kind, text, coded=kind in coded)
 
     @property
     def empty(self) -> bool:
@@ -117,10 +124,6 @@ class Findings:
         """Whether nothing was found at all."""
         return self.empty and self._status is None
 
-    def evidence(self, class_kind: ErrorKind | None = None) -> Evidence:
-        """The findings as a value."""
-        return Evidence(tuple(self._words), self._status, " ".join(self._texts).lower(), class_kind)
-
     def number(self, value: object) -> None:
         """An HTTP status, if it is an error's and the first."""
         if self._status is None and isinstance(value, int) and is_error_status(value):
@@ -128,6 +131,8 @@ class Findings:
 
     def word(self, value: object) -> None:
         """A provider's code, type or status word; a number is a status."""
+        if value is None or self.exact is not None:
+            return
         if not isinstance(value, str):
             self.number(value)
         elif len(plain := str.__str__(value)) > _WORD:
@@ -135,7 +140,8 @@ class Findings:
         elif plain.isdecimal():
             self.number(int(plain))
         else:
-            self._words.append(normalise(plain))
+            self._words.append(word := normalise(plain))
+            self.exact = _EXACT.get(word)
 
     def text(self, value: object) -> None:
         """A message."""
@@ -145,6 +151,9 @@ class Findings:
 
     def read(self, body: object) -> None:
         """Everything of use in a body: JSON, parsed or not, or text. What raises when it is looked at, says nothing."""
+        if body is None:
+            self._nodes -= 1
+            return
         try:
             self._visit(parsed(body), 0)
         except Exception:
@@ -154,7 +163,9 @@ class Findings:
         self._nodes -= 1
         if depth > _DEPTH or self._nodes < 0 or node is None:
             return
-        if isinstance(node, str):
+        if type(node) is dict:
+            self._object(node, depth)
+        elif isinstance(node, str):
             self.text(node)
         elif isinstance(node, (list, tuple)):
             for item in cast("list[object]", node)[:_DEPTH]:
@@ -163,30 +174,40 @@ class Findings:
             self._object(found, depth)
 
     def _object(self, found: dict[Any, Any], depth: int) -> None:
-        for key in _WORDS:
-            self.word(found.get(key))
-        for key in _NUMBERS:
-            self.number(found.get(key))
+        if self.exact is None:
+            self._codes(found)
         for key in _TEXTS:
-            self.text(found.get(key))
-        for key in _NESTED:
-            if not isinstance(inner := found.get(key), (str, int, float)):
-                self._visit(inner, depth + 1)
+            if key in found:
+                self.text(found[key])
+        if _NESTING.isdisjoint(found):
+            self._nodes -= len(_NESTED)
+        else:
+            for key in _NESTED:
+                if not isinstance(inner := found.get(key), (str, int, float)):
+                    self._visit(inner, depth + 1)
         if len(found) == 1:  # Bedrock's event streams name the error in the key
             (key,) = found
             if isinstance(key, str) and key.endswith("Exception"):
                 self.word(key)
 
+    def _codes(self, found: dict[Any, Any]) -> None:
+        for key in _WORDS:
+            if key in found:
+                self.word(found[key])
+        for key in _NUMBERS:
+            if key in found:
+                self.number(found[key])
 
-def of_body(status: object, body: object, headers: object) -> Evidence:
+
+def of_body(status: object, body: object, headers: object) -> Findings:
     """The evidence in an HTTP answer."""
     findings = Findings(status)
     findings.word(header(headers, "x-amzn-errortype"))
     findings.read(body)
-    return findings.evidence()
+    return findings
 
 
-def of_exception(error: BaseException) -> Evidence:
+def of_exception(error: BaseException) -> Findings:
     """The evidence in an exception itself, without those that it wraps."""
     findings = Findings(attribute(error, "status_code"))
     findings.number(attribute(error, "http_status"))
@@ -194,19 +215,23 @@ def of_exception(error: BaseException) -> Evidence:
         findings.word(attribute(error, name))
     for name in ("body", "details", "detail", "error"):
         findings.read(attribute(error, name))
-    _read_response(attribute(error, "response"), findings)
-    if findings.silent and _is_rpc_error(error):
-        findings.word(attribute(_called(error, "code"), "name"))
-        findings.text(_called(error, "details"))
-    if not findings.silent and not findings.quoted:
+    response = attribute(error, "response")
+    if isinstance(response, dict):  # botocore's
+        findings.read(response)
+    elif findings.exact is None:
+        _read_response(response, findings)
+    if findings.exact is None:
+        if findings.silent and _is_rpc_error(error):
+            findings.word(attribute(_called(error, "code"), "name"))
+            findings.text(_called(error, "details"))
+        findings.class_kind = _kind_of_class(error)
+    if not findings.quoted and not findings.silent:
         findings.text(attribute(error, "message"))
-    return findings.evidence(_kind_of_class(error))
+    return findings
 
 
 def _read_response(response: object, findings: Findings) -> None:
-    if isinstance(response, dict):  # botocore's
-        findings.read(response)
-    elif response is not None:
+    if response is not None:
         findings.number(attribute(response, "status_code"))
         findings.number(attribute(response, "status"))
         unread = findings.empty

@@ -73,10 +73,11 @@ def refine(kind: ErrorKind | None, text: str, *, coded: bool) -> ErrorKind | Non
     if not text:
         return kind
     for phrases, exact in _REFINEMENTS.get(kind, ()):
-        if any(phrase in text for phrase in phrases):
-            return exact
-    if kind in (None, ErrorKind.INVALID_REQUEST) and "model" in text and _MISSING_MODEL.search(text):
+        for phrase in phrases:  # `any` with a generator would take twice as long
+            if phrase in text:
+                return exact
+    if "model" in text and kind in (None, ErrorKind.INVALID_REQUEST) and _MISSING_MODEL.search(text):
         return ErrorKind.NOT_FOUND
-    if kind is ErrorKind.RATE_LIMIT and not coded and "exceeded your current quota" in text:
+    if not coded and kind is ErrorKind.RATE_LIMIT and "exceeded your current quota" in text:
         return ErrorKind.QUOTA
     return kind
