@@ -400,6 +400,14 @@ def test_another_port_is_served_instead_of_the_one_before() -> None:
         fetched(first.url)
 
 
+def test_the_port_that_was_found_may_be_asked_for_by_its_number() -> None:
+    first = llmwatch.configure(port=0)
+    serving = _runtime.current().endpoint
+    second = llmwatch.configure(port=first.port)
+
+    assert (second.port, _runtime.current().endpoint) == (first.port, serving)
+
+
 def test_an_ipv6_address_is_served_too() -> None:
     try:
         with socket.socket(socket.AF_INET6) as probe:

@@ -42,6 +42,7 @@ class Registry:
         self._vendors = vendors
         self._custom: list[tuple[Callable[[Any], bool], Extractor]] = []
         self._known: dict[type, Shape] = {}
+        self._known_events: dict[type, Shape] = {}
 
     def register(self, match: Match, extractor: Extractor) -> None:
         """Puts an extractor before all earlier ones.
@@ -89,7 +90,11 @@ class Registry:
         for matches, extractor in self._custom:
             if _is_accumulator(extractor) and matches(event):
                 return cast("type[Accumulator]", extractor)(), None
-        shape = self._best(api, lambda shape: shape.recognises_event(event))
+        shape = self._known_events.get(type(event)) if api is None else None
+        if shape is None:
+            shape = self._best(api, lambda shape: shape.recognises_event(event))
+            if api is None:
+                _remember(self._known_events, type(event), shape)
         return None if shape is None else (shape.accumulator(), self.vendor_of(type(event)) or shape.provider)
 
     def vendor_of(self, cls: type) -> str | None:
@@ -107,8 +112,7 @@ class Registry:
         if shape is not None or not fields_of(response):
             return shape
         shape = self._best(api, lambda shape: shape.recognises(response))
-        if shape is not None and hasattr(cls, "__pydantic_fields__") and len(self._known) < _KNOWN_CLASSES:
-            self._known[cls] = shape
+        _remember(self._known, cls, shape)
         return shape
 
     def _best(self, api: str | None, recognises: Callable[[Shape], bool]) -> Shape | None:
@@ -118,6 +122,12 @@ class Registry:
             if recognises(shape):
                 return shape
         return stated[0] if stated else None
+
+
+def _remember(known: dict[type, Shape], cls: type, shape: Shape | None) -> None:
+    """A class of models says what it says in one shape."""
+    if shape is not None and hasattr(cls, "__pydantic_fields__") and len(known) < _KNOWN_CLASSES:
+        known[cls] = shape
 
 
 _PLAIN = (str, bytes, int, float, list, tuple)
