@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,21 @@ def test_it_stops_quietly_when_nobody_reads_on() -> None:
         process.wait(60)
 
 
+@pytest.mark.parametrize("variables", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+def test_an_answer_that_nobody_reads_ends_without_a_traceback(variables: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "llmwatch", "prices", "gpt-4o-mini"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **variables}, stdout=writing, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(writing)
+
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_prices_says_what_a_model_costs_and_where_that_comes_from(capsys):
     assert main(["prices", "gpt-4o-mini"]) == 0
     said = capsys.readouterr().out
@@ -166,6 +182,15 @@ def test_prices_says_what_a_model_costs_and_where_that_comes_from(capsys):
 def test_prices_says_that_a_model_is_unpriced(capsys):
     assert main(["prices", "no-such-model-anywhere"]) == 1
     assert "has no known price" in capsys.readouterr().out
+
+
+def test_prices_says_with_which_provider_a_name_would_have_a_price(capsys):
+    assert main(["prices", "llama-3.3-70b-versatile"]) == 1
+    assert "it has one with --provider groq" in capsys.readouterr().out
+    assert main(["prices", "llama-3.3-70b-versatile", "--provider", "groq"]) == 0
+    assert "$0.59 a million input tokens" in capsys.readouterr().out  # groq.com/pricing
+    assert main(["prices", "llama-3.3-70b-versatile", "--provider", "openai"]) == 1
+    assert "has no known price at openai" in capsys.readouterr().out
 
 
 def test_prices_follow_a_file_of_ones_own_and_the_variable_that_names_it(capsys, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,10 +18,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0, 1 for an answer in the negative, or 2 when it cannot be run."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
     except RefusalError as reason:
         print(f"llmwatch: {reason}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # nobody reads on, as with `| head`; nor may the flush at the end of Python fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:  # before or after the demo itself, which takes it for its end
         return 0
 

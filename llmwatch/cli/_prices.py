@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmwatch.cli._refusal import RefusalError
+
+if TYPE_CHECKING:
+    from llmwatch.pricing import PriceBook
 
 
 def add(commands: Any) -> None:
@@ -44,5 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     price = book.explain(arguments.model, arguments.provider, service_tier=arguments.tier)
     if price is not None and not arguments.provider:  # as it would be for a call, whose provider is known
         price = book.explain(arguments.model, price.provider, service_tier=arguments.tier) or price
-    print(render(price) if price is not None else f"{arguments.model} has no known price: its calls stay unpriced")
+    print(render(price) if price is not None else _unpriced(book, arguments.model, arguments.provider))
     return 0 if price is not None else 1
+
+
+def _unpriced(book: PriceBook, model: str, provider: str | None) -> str:
+    """That there is no price, and where there would be one."""
+    at = f" at {provider}" if provider else ""
+    said = f"{model} has no known price{at}: its calls stay unpriced"
+    elsewhere = book.providers_of(model)
+    return f"{said}; it has one with --provider {' or '.join(elsewhere)}" if elsewhere else said

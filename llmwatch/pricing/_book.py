@@ -157,6 +157,10 @@ class PriceBook:
         except UnnamedError:
             return None
 
+    def providers_of(self, model: str) -> tuple[str, ...]:
+        """The providers at which a model has a price today; a name without its provider may be typical of none."""
+        return tuple(each for each in TABLE.providers() if self.explain(model, each) is not None)
+
     def _resolve(self, provider: str | None, model: str | None, service_tier: str | None, midnight: float) -> Day:
         if not model or model.isspace():
             raise UnnamedError(Unpriced("no_model"))

@@ -133,6 +133,11 @@ class PriceTable:
             return None
         return Entry(offering, found, all(found is not own for own in offering.models))
 
+    def providers(self) -> tuple[str, ...]:
+        """All providers whose prices it lists."""
+        self.load()
+        return tuple(self._providers or ())
+
     def listed(self, entry: Entry, service_tier: str | None, day: int) -> Iterator[Listed]:
         """What it lists for an entry on one day (counted from 1970, UTC), in the order of the hours."""
         context = _context(service_tier)
