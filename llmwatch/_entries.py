@@ -75,7 +75,11 @@ class Sheet:
 
     def amounts(self) -> list[Count]:
         """The tokens of all calls together, for each of `KINDS`."""
-        return _added([usage.amounts() for usage in self.usages]) if self.usages else [None] * len(KINDS)
+        whole = [usage for usage in self.usages if None not in usage[:2]]
+        found = [usage.amounts() for usage in self.usages if None in usage[:2]]  # whose parts have no total to be in
+        if whole:
+            found.append(Usage.of_all(whole).amounts())
+        return _added(found) if found else [None] * len(KINDS)
 
 
 def show_at_zero(account: Account) -> None:
@@ -113,7 +117,7 @@ def charge(costs: Iterable[Cost | Unpriced], account: Account) -> None:
         if isinstance(cost, Unpriced):
             account.add(metrics.UNPRICED_REQUESTS, 1, cost.reason)
         else:
-            alike.setdefault((cost.kinds, cost.source), []).append(cost)
+            alike.setdefault((id(cost.kinds), cost.source), []).append(cost)  # equal ones are hardly ever two
     for found in alike.values():
         account.add_all(metrics.COST, found[0].kinds, _added([cost.amounts for cost in found]), found[0].source)
         if saved := sum([cost.saved for cost in found]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import index
 from typing import NamedTuple, SupportsIndex
 
@@ -100,6 +100,12 @@ class Usage(_Counts):
     def exact(cls, counts: tuple[Count, ...]) -> Usage | None:
         """The usage with these counts in the order of its fields; `None` where one of them had to be corrected."""
         return tuple.__new__(cls, (*counts, ())) if _fits(counts) else None
+
+    @classmethod
+    def of_all(cls, usages: Iterable[Usage]) -> Usage:
+        """The tokens of many calls: their sums are not held to what one call can have, and unknown counts are 0."""
+        *counts, _ = zip(*usages, strict=True)
+        return tuple.__new__(cls, (*[sum(filter(None, column)) for column in counts], ()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Usage) and self[:-1] == other[:-1]

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistogramAggregation, View
 from recording import (
     ALL,
@@ -692,3 +694,48 @@ def test_a_label_value_of_no_use_is_reported_though_calls_without_that_label_cam
     with attribute(feature=object()):
         answer()
     _runtime.current().recorder.settle()
+
+
+COUNT = st.integers(0, 2**50)
+
+
+@st.composite
+def consumptions(draw: st.DrawFn) -> tuple[dict[str, int | None], dict[tuple[str, str], int]]:
+    """What a call has consumed, kind by kind: as it is stated of the call, and as it is to be shown."""
+    kinds = {kind: draw(COUNT) for kind in ("text", "cache_read", "cache_write", "audio")}
+    made = {kind: draw(COUNT) for kind in ("text", "reasoning", "audio")}
+    shown = {("input", kind): count for kind, count in kinds.items()} | {
+        ("output", kind): count for kind, count in made.items()
+    }
+    stated: dict[str, int | None] = {
+        "input_tokens": sum(kinds.values()),
+        "output_tokens": sum(made.values()),
+        "cache_read_tokens": kinds["cache_read"],
+        "cache_write_tokens": kinds["cache_write"],
+        "audio_input_tokens": kinds["audio"],
+        "reasoning_tokens": made["reasoning"],
+        "audio_output_tokens": made["audio"],
+    }
+    for name, direction in (("input_tokens", "input"), ("output_tokens", "output")):
+        if draw(st.booleans()):  # a total that nobody tells: what is text is not known then
+            stated[name] = None
+            shown[direction, "text"] = 0
+    return stated, shown
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(consumptions(), min_size=1, max_size=12))
+def test_tokens_of_calls_that_are_entered_together_add_up_kind_by_kind(calls: list[Any]) -> None:
+    with apart():
+        _, (reader,) = recording("memory")
+        expected: dict[tuple[str, str], int] = {}
+        for stated, shown in calls:
+            with track_request(feature="sums", provider="openai", model=MODEL) as request:
+                request.record(**stated)
+            for kind, count in shown.items():
+                expected[kind] = expected.get(kind, 0) + count
+        found = reader.collect()
+
+    for (direction, kind), count in expected.items():
+        assert found.total("ai_tokens", feature="sums", direction=direction, kind=kind) == count
+    assert found.total("ai_requests", feature="sums", status="success") == len(calls)
