@@ -7,7 +7,7 @@ from typing import Any
 
 from llmwatch import metrics
 from llmwatch._accounts import Account
-from llmwatch._call import CallRecord, completed
+from llmwatch._call import CallRecord
 from llmwatch._cells import Cells, Key
 from llmwatch._entries import Sheet, show_at_zero
 from llmwatch._label_sets import LabelSets
@@ -36,15 +36,17 @@ class Desk:
         account: What they add to in our own metrics.
         client: What they add to in the convention's.
         sheets: What is to be entered, by how the calls have ended.
+        new: Whether nothing has been entered yet.
     """
 
-    __slots__ = ("account", "client", "labels", "sheets")
+    __slots__ = ("account", "client", "labels", "new", "sheets")
 
     def __init__(self, labels: Mapping[str, str], account: Account, client: Account) -> None:
         self.labels = labels
         self.account = account
         self.client = client
         self.sheets: dict[object, Sheet] = {}
+        self.new = True
 
     def put(self, record: CallRecord, cost: Cost | Unpriced | None) -> None:
         """A call has ended."""
@@ -54,6 +56,18 @@ class Desk:
         if sheet is None:
             sheet = self.sheets[end] = Sheet(*end)
         sheet.put(record, cost)
+
+
+def _kind(record: CallRecord) -> tuple[Any, ...]:
+    """What calls have in common that are entered at one desk."""
+    reading = record.reading
+    better = (reading.provider, reading.model, reading.operation) if reading is not None else None
+    return better, *record.labels.items()
+
+
+def _opened(record: CallRecord) -> Mapping[str, str]:
+    """What was stated of a call when it was opened."""
+    return record.ticket.labels if isinstance(record.ticket, Ticket) else record.labels
 
 
 class Desks:
@@ -69,22 +83,22 @@ class Desks:
         self._accounts: dict[Key | None, Account] = {}
         self._places: dict[Key, Key] = {}
 
-    def of(self, record: CallRecord) -> Desk:
-        """Where a call that has ended is entered."""
-        labels, reading = record.labels, record.reading
-        better = (reading.provider, reading.model, reading.operation) if reading is not None else None
-        known = (better, *labels.items())
-        opened = record.ticket.labels if isinstance(record.ticket, Ticket) else labels
-        desk = self._desks.get(known)
-        if desk is not None and opened is labels and Unusable not in map(type, labels.values()):
-            return desk
-        self.place(opened)
-        stated = completed(labels, reading)
-        account = self.account(stated, counting=True)
-        client = self._client(labels.get("model", ""), account, answered=better is not None and better[1] is not None)
-        desk = Desk(stated, account, client)
+    def known(self, record: CallRecord) -> Desk | None:
+        """Where a call that has ended is entered, if there have been others like it."""
+        desk = self._desks.get(_kind(record))
+        if desk is None or _opened(record) is not record.labels or Unusable in map(type, record.labels.values()):
+            return None
+        return desk
+
+    def of(self, record: CallRecord, labels: Mapping[str, str]) -> Desk:
+        """The same for a call like which there may have been none, and of which this is known."""
+        self.place(_opened(record))
+        account = self.account(labels, counting=True)
+        answered = record.reading is not None and record.reading.model is not None
+        client = self._client(record.labels.get("model", ""), account, answered=answered)
+        desk = Desk(labels, account, client)
         if account.lasting and client.lasting and len(self._desks) < _KEPT:
-            self._desks[known] = desk
+            self._desks[_kind(record)] = desk
         return desk
 
     def place(self, labels: Mapping[str, str]) -> Key:

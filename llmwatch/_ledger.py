@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmwatch import _attempts, _entries, metrics
-from llmwatch._call import CallRecord
+from llmwatch._call import CallRecord, completed
 from llmwatch._cells import Cells, Key
 from llmwatch._conventions import conventions
 from llmwatch._desks import Desk, Desks, Ticket
@@ -74,7 +74,7 @@ class Ledger:
         self.forget_mapped = self._label_sets.forget_mapped
         self.label_names = self._label_sets.names_of
         self.cells = Cells(budgets.series, self._label_sets.folded)
-        self._busy: set[Desk] = set()
+        self._unposted: dict[Desk, None] = {}
         self._desks = Desks(self.cells, self._label_sets)
         self._gauges = _attempts.Gauges(self.cells.put)
         self._enabled = frozenset(self.metrics)
@@ -116,7 +116,7 @@ class Ledger:
         return [*self._announced.values()]
 
     def enter(self, record: CallRecord) -> None:
-        """A call has ended; it is in the totals after `post()`."""
+        """A call has ended; it is in the totals when its desk has been posted."""
         record = self._understood(record)
         try:
             desk = self._put(record)
@@ -126,21 +126,27 @@ class Ledger:
         if record.attempts:
             for addition in _attempts.of_call(record.attempts, desk.labels):
                 self.measure(Measured(*addition), counted=_STREAM)
+        if desk.new:
+            self.post(desk)  # all of its series come before those of the next one, as there may not be room for both
 
     def _put(self, record: CallRecord) -> Desk:
-        desk = self._desks.of(record)
-        desk.put(record, self._price(record, desk.labels))
-        self._busy.add(desk)
+        known = self._desks.known(record)
+        labels = completed(record.labels, record.reading) if known is None else known.labels
+        cost = self._price(record, labels)  # before anything else: a model that has a price has a place in its label
+        desk = known or self._desks.of(record, labels)
+        desk.put(record, cost)
+        self._unposted[desk] = None
         return desk
 
     @property
-    def unposted(self) -> bool:
-        """Whether something has been entered that is not in the totals yet."""
-        return bool(self._busy)
+    def unposted(self) -> list[Desk]:
+        """Where something has been entered that is not in the totals yet."""
+        return [*self._unposted]
 
-    def post(self) -> None:
-        """Adds one desk's calls to the totals."""
-        desk = self._busy.pop()
+    def post(self, desk: Desk) -> None:
+        """Adds the calls of a desk to the totals."""
+        del self._unposted[desk]
+        desk.new = False
         sheets, desk.sheets = desk.sheets, {}
         for sheet in sheets.values():
             _entries.enter(sheet, desk.account)

@@ -283,9 +283,9 @@ class Recorder:
                     ledger.announce(entry.labels)
             except Exception as error:
                 self.shield.report("record", error)
-        while ledger.unposted:
+        for desk in ledger.unposted:
             try:
-                ledger.post()
+                ledger.post(desk)
             except Exception as error:
                 self.shield.report("record", error)
 

@@ -153,7 +153,8 @@ def test_prometheus_sees_no_reset_and_the_right_increase_while_workers_come_and_
             for counter in ("ai_requests_total", "ai_tokens_total", "ai_cost_dollars_total", *HISTOGRAM):
                 assert monitor.value(f"max(resets({counter}[5m]))") == 0
             assert monitor.value(f"max_over_time({answered}[5m]) - min_over_time({answered}[5m])") == 580
-            # Prometheus extrapolates to both ends of the window.
+            # Prometheus extrapolates to both ends of the window, by about an interval between scrapes.
+            until(lambda: monitor.value(f"count_over_time({answered}[5m])") >= 10, "the tenth scrape")
             assert monitor.value(f"increase({answered}[5m])") == pytest.approx(580, rel=0.2)
             assert monitor.value("count(count by (service_instance_id) (target_info))") == 1
 
