@@ -62,7 +62,7 @@ def _kind(record: CallRecord) -> tuple[Any, ...]:
     """What calls have in common that are entered at one desk."""
     reading = record.reading
     better = (reading.provider, reading.model, reading.operation) if reading is not None else None
-    return better, *record.labels.items()
+    return better, *record.labels, *record.labels.values()
 
 
 def _opened(record: CallRecord) -> Mapping[str, str]:
@@ -85,10 +85,9 @@ class Desks:
 
     def known(self, record: CallRecord) -> Desk | None:
         """Where a call that has ended is entered, if there have been others like it."""
-        desk = self._desks.get(_kind(record))
-        if desk is None or _opened(record) is not record.labels or Unusable in map(type, record.labels.values()):
-            return None
-        return desk
+        desk, labels = self._desks.get(_kind(record)), record.labels
+        as_opened = isinstance(record.ticket, Ticket) and record.ticket.labels is labels
+        return desk if as_opened and Unusable not in map(type, labels.values()) else None
 
     def of(self, record: CallRecord, labels: Mapping[str, str]) -> Desk:
         """The same for a call like which there may have been none, and of which this is known."""

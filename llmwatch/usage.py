@@ -189,20 +189,16 @@ def _fits(counts: tuple[Count, ...]) -> bool:
     for count in counts:
         if count is not None and (type(count) is not int or not 0 <= count <= _LARGEST):
             return False
-    inputs, outputs, *parts = counts
-    if not any(parts):
-        return True
-    read, written, hour, reasoning, audio, audio_out, image, image_out, audio_read, image_read = [
-        count or 0 for count in parts
-    ]
-    return (
-        audio_read <= audio
-        and image_read <= image
-        and (counts[2] is None or audio_read + image_read <= read)
-        and (counts[3] is None or hour <= written)
-        and (inputs is None or read + written + audio - audio_read + image - image_read <= inputs)
-        and (outputs is None or reasoning + audio_out + image_out <= outputs)
-    )
+    inputs, outputs, read, written, hour, reasoning, audio, audio_out, image, image_out, audio_read, image_read = counts
+    if hour and written is not None and hour > written:
+        return False
+    inside, made = (read or 0) + (written or 0), reasoning or 0
+    if audio or image or audio_out or image_out or audio_read or image_read:
+        heard, seen = audio_read or 0, image_read or 0
+        if heard > (audio or 0) or seen > (image or 0) or (read is not None and heard + seen > read):
+            return False
+        inside, made = inside + (audio or 0) - heard + (image or 0) - seen, made + (audio_out or 0) + (image_out or 0)
+    return (inputs is None or inside <= inputs) and (outputs is None or made <= outputs)
 
 
 def _corrected(counts: tuple[Count, ...], anomalies: tuple[str, ...]) -> tuple[Count | tuple[str, ...], ...]:
