@@ -85,7 +85,8 @@ def completed(labels: Mapping[str, str], reading: Reading | None) -> Mapping[str
     if reading is None:
         return labels
     better = {"provider": reading.provider, "model": reading.model, "operation": reading.operation}
-    return {**labels, **{name: value for name, value in better.items() if value and type(value) is str}}
+    known = {name: str.__str__(value) for name, value in better.items() if isinstance(value, str) and value}
+    return {**labels, **known}
 
 
 class Arrivals:

@@ -9,8 +9,9 @@ from types import CoroutineType
 from typing import Any, ClassVar, TypeVar
 
 from llmwatch import _runtime, extractors
+from llmwatch._answers import is_stream, is_whole
 from llmwatch._ongoing import Ongoing, Underway
-from llmwatch._streams import is_stream, is_stream_class, proxied
+from llmwatch._streams import proxied
 from llmwatch._tap import Passage, Tap
 from llmwatch.attribution import Unusable, label_values
 from llmwatch.extractors import Extractor, check_extractor
@@ -56,19 +57,11 @@ def passage(ongoing: Underway) -> Passage:
 
 
 def _delivered(ongoing: Underway, response: Any) -> Any:
-    if not _is_whole(type(response)):  # type: ignore[arg-type]
+    if not is_whole(type(response)):  # type: ignore[arg-type]
         return _handed_over(ongoing, response)
     ongoing.respond(response)
     ongoing.succeed()
     return response
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_whole(cls: type) -> bool:
-    """Whether an answer of this class is always there as a whole, as nearly all are."""
-    if issubclass(cls, CoroutineType | dict) or hasattr(cls, "add_done_callback"):
-        return False
-    return not is_stream_class(cls, True)  # type: ignore[arg-type]
 
 
 def _handed_over(ongoing: Underway, response: Any) -> Any:

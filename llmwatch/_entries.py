@@ -12,7 +12,7 @@ from llmwatch import metrics
 from llmwatch._accounts import Account
 from llmwatch._call import CallRecord, Status
 from llmwatch.errors import ErrorKind
-from llmwatch.extractors import normalise
+from llmwatch.extractors import Reading, normalise
 from llmwatch.pricing import Cost, Unpriced
 from llmwatch.usage import KINDS, Count, Usage
 
@@ -32,6 +32,9 @@ class Sheet:
         usages: The tokens of those that own some.
         costs: What they cost, or why that is unknown, where it is not still to come.
         shortcomings: Why a usage is unknown, or not as it was reported.
+
+    Raises:
+        TypeError: When an error or a reason is of another type than it should be.
     """
 
     __slots__ = (
@@ -47,6 +50,8 @@ class Sheet:
     )
 
     def __init__(self, status: Status, error: ErrorKind | None, reasons: tuple[str, ...]) -> None:
+        if not (error is None or isinstance(error, ErrorKind)) or any(not isinstance(each, str) for each in reasons):
+            raise TypeError("an extractor says an error that is no ErrorKind, or a finish reason that is no string")
         self.status = status
         self.error = error
         self.reasons = reasons
@@ -80,6 +85,28 @@ class Sheet:
         if whole:
             found.append(Usage.of_all(whole).amounts())
         return _added(found) if found else [None] * len(KINDS)
+
+
+def sound(record: CallRecord) -> CallRecord:
+    """A record without what its response is said to say of other types than it should be."""
+    reading, usage, error = record.reading, record.usage, record.error
+    if reading is not None:
+        said = reading.finish_reasons if isinstance(reading.finish_reasons, tuple | list) else ()
+        reading = Reading(
+            provider=_text(reading.provider),
+            model=_text(reading.model),
+            finish_reasons=tuple([reason for reason in said if isinstance(reason, str)]),
+            operation=_text(reading.operation),
+            service_tier=_text(reading.service_tier),
+            cost=reading.cost,
+        )
+    if error is not None and not isinstance(error, ErrorKind):
+        error = ErrorKind(error) if error in [*ErrorKind] else ErrorKind.OTHER
+    return record._replace(reading=reading, usage=usage if isinstance(usage, Usage) else None, error=error)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def show_at_zero(account: Account) -> None:

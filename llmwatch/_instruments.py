@@ -131,13 +131,13 @@ class Publication:
 
         `None` where only the reader itself can do that.
         """
-        recorder, build_info = self.recorder, self._instruments.get(metrics.BUILD_INFO)
-        if recorder is None:
+        if self.recorder is None:
             return []
-        with collecting(build_info, reader) as points_of:
+        with collecting(self._instruments.get(metrics.BUILD_INFO), reader) as points_of:
             if points_of is None:
                 return None
             with self._lock:
+                recorder = self.recorder  # by now it may be another one
                 self._settle(recorder)
                 found = [(metric, self._totals(recorder, metric)) for metric in recorder.metrics]
             return [(metric, totals or self._distributions(metric, points_of)) for metric, totals in found]

@@ -29,6 +29,7 @@ _OUTCOMES: Mapping[Metric, tuple[str, ...]] = {
     metrics.TOOL_CALLS: metrics.STATUSES,
     metrics.GUARD_DECISIONS: ("allowed", "rejected"),
 }
+_DECLARED = 1000  # models that are known to have been declared
 _ANNOUNCED = 500  # label sets of decorated functions that are shown again after a reconfiguration
 
 
@@ -117,17 +118,19 @@ class Ledger:
 
     def enter(self, record: CallRecord) -> None:
         """A call has ended; it is in the totals when its desk has been posted."""
-        record = self._understood(record)
+        record, late = self._understood(record), len(self._unpriced)
         try:
             desk = self._put(record)
         except Exception as error:  # somebody's extractor says what cannot be
             self._shield.report("record", error)
-            desk = self._put(record._replace(reading=None, usage=None))
+            while len(self._unpriced) > late:
+                self._unpriced.pop()
+            desk = self._put(_entries.sound(record))
         if record.attempts:
             for addition in _attempts.of_call(record.attempts, desk.labels):
                 self.measure(Measured(*addition), counted=_STREAM)
         if desk.new:
-            self.post(desk)  # all of its series come before those of the next one, as there may not be room for both
+            self._post(desk)  # all of its series come before those of the next one, as there may not be room for both
 
     def _put(self, record: CallRecord) -> Desk:
         known = self._desks.known(record)
@@ -138,20 +141,22 @@ class Ledger:
         self._unposted[desk] = None
         return desk
 
-    @property
-    def unposted(self) -> list[Desk]:
-        """Where something has been entered that is not in the totals yet."""
-        return [*self._unposted]
+    def post_all(self) -> None:
+        """Adds to the totals what has been entered and is not in them yet."""
+        for desk in [*self._unposted]:
+            self._post(desk)
 
-    def post(self, desk: Desk) -> None:
-        """Adds the calls of a desk to the totals."""
-        del self._unposted[desk]
+    def _post(self, desk: Desk) -> None:
         desk.new = False
-        sheets, desk.sheets = desk.sheets, {}
-        for sheet in sheets.values():
-            _entries.enter(sheet, desk.account)
-            for enter in self._conventions:
-                enter(sheet, desk.client)
+        while desk.sheets:
+            sheet = desk.sheets.pop(next(iter(desk.sheets)))
+            try:
+                _entries.enter(sheet, desk.account)
+                for enter in self._conventions:
+                    enter(sheet, desk.client)
+            except Exception as error:
+                self._shield.report("record", error)
+        del self._unposted[desk]
 
     def measure(self, measured: Measured, counted: Iterable[str] = ()) -> None:
         """Something happened beside the calls themselves; the overflow of some labels may have been counted."""
@@ -175,6 +180,7 @@ class Ledger:
 
     def adopt(self, earlier: Ledger) -> None:
         """Takes over all that an earlier ledger has, under the labels of this one."""
+        earlier.post_all()
         self._budgets.inherit(earlier._budgets)
         self._label_sets.inherit(earlier._label_sets)
 
@@ -229,7 +235,8 @@ class Ledger:
             duration=record.duration,
         )
         if model not in self._declared and isinstance(cost, Cost) and cost.source != "provider":
-            self._declared.add(model)
+            if len(self._declared) < _DECLARED:
+                self._declared.add(model)
             self._label_sets.declare("model", model)
         return cost
 

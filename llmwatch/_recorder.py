@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _RELIEF_ABOVE = 1024
 _UNCONFIGURED = 8192  # the same, where no configuration has come yet with prices and with labels of its own
 _RELIEF = 8  # how many records one call folds then
-_RELIEF_VALUES = 6 * _RELIEF  # and how many histogram values it hands over, more than those records bring
+_RELIEF_VALUES = 16 * _RELIEF  # and how many histogram values it hands over, more than those records bring
 _TABLE_IMPORT = 2.0  # seconds that a collection waits for the price table
 _PATIENCE = 1.0  # seconds that a shutdown waits for whoever folds
 _VALUES = 10_000  # histogram values kept: above, calls hand them over, or, without a provider, a part is forgotten
@@ -283,11 +283,7 @@ class Recorder:
                     ledger.announce(entry.labels)
             except Exception as error:
                 self.shield.report("record", error)
-        for desk in ledger.unposted:
-            try:
-                ledger.post(desk)
-            except Exception as error:
-                self.shield.report("record", error)
+        ledger.post_all()
 
 
 # Metrics that are not counted up call by call.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from llmwatch import extractors
 from llmwatch._tap import WATCHED, Passage
 
 if TYPE_CHECKING:
@@ -103,7 +101,9 @@ class SyncProxy(Proxy):
         tap, stream = self._llmwatch_tap, self._llmwatch_stream
         with tap.step():
             steps = iter(stream)
-        return self if steps is stream else tap.passing(steps)
+        if steps is stream:
+            return self
+        return tap.passing(steps) if type(steps) is GeneratorType else SyncIteration(steps, tap)
 
 
 class SyncSteps(Proxy):
@@ -125,6 +125,18 @@ class SyncSteps(Proxy):
         return chunk
 
 
+class SyncIteration(SyncSteps):
+    """Around the iterator that a stream gives, if that is another object, and no generator."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._llmwatch_stream, name)
+
+
 class AsyncProxy(Proxy):
     """Around what is iterated with `async for`."""
 
@@ -140,11 +152,14 @@ class AsyncProxy(Proxy):
 class AsyncSteps(Proxy):
     """Around what is advanced with `anext`."""
 
-    __slots__ = ("__anext__",)  # the tap's own function, found without a look into this object
+    __slots__ = ("_llmwatch_step",)
 
     def __init__(self, stream: Any, tap: Passage) -> None:
         super().__init__(stream, tap)
-        object.__setattr__(self, "__anext__", tap.stepping(stream))
+        object.__setattr__(self, "_llmwatch_step", tap.stepping(stream))
+
+    def __anext__(self) -> Any:
+        return self._llmwatch_step()
 
 
 class AsyncIteration(AsyncSteps):
@@ -220,44 +235,9 @@ class AsyncGeneratorProxy(AsyncProxy):
         return chunk
 
 
-def is_stream(response: Any, *, iterators: bool = True) -> bool:
-    """Whether a response is an answer that is still coming: a stream, a stream manager, or a generator.
-
-    A list, a string, a file or a plain iterator is none.
-
-    Args:
-        response: What a function has returned.
-        iterators: Whether an iterator of an unknown class is one when it holds something open.
-    """
-    return is_stream_class(type(response), iterators)  # type: ignore[arg-type]
-
-
 def proxied(stream: Any, tap: Passage) -> Any:
     """The proxy for a stream, or for what is iterated or only opened and closed."""
     return _proxy_for(type(stream))(stream, tap)  # type: ignore[arg-type]
-
-
-@lru_cache(maxsize=1024)
-def is_stream_class(cls: type, iterators: bool) -> bool:
-    """The same, of its class."""
-    if issubclass(cls, GeneratorType | AsyncGeneratorType | Proxy):
-        return True
-    if any(base.__module__ == "unittest.mock" for base in cls.__mro__):  # has whatever it is asked for
-        return False
-    if cls.__name__.endswith("StreamManager") and (hasattr(cls, "__enter__") or hasattr(cls, "__aenter__")):
-        return True
-    if not (hasattr(cls, "__iter__") or hasattr(cls, "__aiter__")) or hasattr(cls, "__pydantic_fields__"):
-        return False  # a model, whose fields can be iterated, is no stream, whatever its name
-    if extractors.vendor_of(cls) is not None and "Stream" in cls.__name__:
-        return True
-    return iterators and _is_live_iterator(cls)
-
-
-def _is_live_iterator(cls: type) -> bool:
-    """An async iterator, or an iterator that holds something open: not a list's, not a file."""
-    if hasattr(cls, "__aiter__") and hasattr(cls, "__anext__"):
-        return True
-    return issubclass(cls, Iterator) and hasattr(cls, "close") and not issubclass(cls, io.IOBase)
 
 
 @lru_cache(maxsize=1024)

@@ -93,7 +93,7 @@ class Registry:
         shape = self._known_events.get(type(event)) if api is None else None
         if shape is None:
             shape = self._best(api, lambda shape: shape.recognises_event(event))
-            if api is None:
+            if api is None and self.vendor_of(type(event)) is not None:  # a program's own class may stand for several
                 _remember(self._known_events, type(event), shape)
         return None if shape is None else (shape.accumulator(), self.vendor_of(type(event)) or shape.provider)
 
