@@ -859,6 +859,24 @@ def test_curl_gets_the_page_without_options(port: int) -> None:
     assert parsed(got.stdout).total("ai_requests", status="success") == 2
 
 
+def test_a_scrape_beside_a_reconfiguration_has_every_counter() -> None:
+    port = llmwatch.configure(port=0).port
+    answering(feature="chat")()
+    stop = threading.Event()
+
+    def reconfigure() -> None:
+        while not stop.is_set():
+            llmwatch.configure(port=0, labels={"tier": ["pro"]})
+            llmwatch.configure(port=0)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(reconfigure)
+        found = [parsed(ask(port)[2]).total("ai_requests", feature="chat", status="success") for _ in range(60)]
+        stop.set()
+
+    assert found == [1] * 60
+
+
 def test_importing_llmwatch_loads_no_server_no_tls_and_no_compression() -> None:
     heavy = {"wsgiref", "http.server", "http.client", "socket", "selectors", "ssl", "gzip", "email", "hmac"}
     program = "import sys; before = set(sys.modules); from llmwatch import *; print(*(set(sys.modules) - before))"

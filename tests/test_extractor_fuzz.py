@@ -12,6 +12,7 @@ from typing import Any
 from corpus_rules import is_http_error, items, payloads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from llmwatch import extractors
 from llmwatch.extractors import Reading
@@ -443,3 +444,37 @@ def test_every_distilled_payload_is_read_and_sound_before_it_is_broken() -> None
         assert reading is not None, payload
         assert reading.usage is not None, payload
         assert_sound(reading)
+
+
+class Event(BaseModel):
+    """A program's own model of a server-sent event, whichever provider it is from."""
+
+    type: str | None = None
+    choices: list[Any] | None = None
+    message: Any = None
+    delta: Any = None
+    usage: Any = None
+    model: str | None = None
+
+
+def test_events_of_one_class_may_be_those_of_several_providers() -> None:
+    def of_openai() -> list[Event]:
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        return [
+            Event(model="gpt-4o", choices=[{"delta": {"content": "x"}, "finish_reason": None}]),
+            Event(model="gpt-4o", choices=[{"delta": {}, "finish_reason": "stop"}], usage=usage),
+        ]
+
+    started = {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 7, "output_tokens": 1}}
+    of_anthropic = [
+        Event(type="message_start", message=started),
+        Event(type="message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 9}),
+        Event(type="message_stop"),
+    ]
+    found = [extractors.read_stream(events) for events in (of_openai(), of_anthropic, of_openai())]
+
+    assert [(each.model, *each.usage.totals) for each in found] == [
+        ("gpt-4o", 3, 2),
+        ("claude-sonnet-4-5", 7, 9),
+        ("gpt-4o", 3, 2),
+    ]

@@ -278,6 +278,35 @@ def test_a_reading_of_the_wrong_types_does_not_cost_the_request(fields: dict[str
     assert total(seen, REQUESTS) == 2
 
 
+@pytest.mark.parametrize("fields", [{"finish_reasons": (None,)}, {"error": "rate_limit"}, {"model": ["m"]}], ids=str)
+def test_a_reading_of_the_wrong_types_costs_no_other_call_and_keeps_its_tokens(
+    fields: dict[str, Any], seen: Capture
+) -> None:
+    readings = iter(
+        [Reading(usage=Usage(1, 1)), Reading(usage=Usage(10, 10), **fields)] + [Reading(usage=Usage(1, 1))] * 9
+    )
+    ask = observe_llm(feature="chat", extractor=lambda response: next(readings))(lambda: 1)
+    ask()
+    assert total(seen, REQUESTS) == 1
+    for _ in range(10):
+        ask()
+
+    assert total(seen, REQUESTS) == 11
+    assert total(seen, TOKENS) == 2 * (10 + 10)
+
+
+def test_a_model_that_is_a_member_of_an_enumeration_is_the_same_as_its_name(seen: Capture) -> None:
+    class Model(enum.StrEnum):
+        SMALL = "small"
+
+    for model in (Model.SMALL, "small", Model.SMALL):
+        observe_llm(extractor=lambda _, model=model: Reading(model=model, usage=Usage(1, 1)))(lambda: 1)()
+
+    assert {record.reading.model for record in seen.calls if record.reading} == {"small"}
+    assert total(seen, REQUESTS) == 3
+    assert len({key for key, amount in seen.totals(REQUESTS) if amount}) == 1
+
+
 # Counts.
 
 NAN, INFINITY = float("nan"), float("inf")

@@ -1017,6 +1017,62 @@ def test_what_is_iterable_and_no_iterator_is_iterated_from_its_beginning_each_ti
     assert statuses(seen) == ["success"]
 
 
+class Bare:
+    """An iterator that cannot be iterated again: it has `__next__`, and nothing else."""
+
+    def __init__(self) -> None:
+        self._left = [3, 2, 1]
+
+    def __next__(self) -> int:
+        if not self._left:
+            raise StopIteration
+        return self._left.pop()
+
+
+class Guarded(Bare):
+    """An iterator whose `__iter__` would begin something else, and end it when it is forgotten."""
+
+    def __iter__(self) -> Iterator[int]:
+        try:
+            yield from [1, 2, 3]
+        finally:
+            self._left.clear()
+
+
+@pytest.mark.parametrize("kind", [Bare, Guarded])
+def test_the_iterator_that_a_stream_gives_is_advanced_and_never_iterated_itself(
+    kind: type[Bare], seen: Capture
+) -> None:
+    class Stream:
+        def __iter__(self) -> Any:
+            return kind()
+
+    with track_request() as request:
+        assert list(request.stream(Stream())) == [1, 2, 3]
+    assert statuses(seen) == ["success"]
+
+
+def test_the_iterator_of_a_stream_may_be_shared_by_threads(seen: Capture) -> None:
+    class Stream:
+        def __iter__(self) -> Any:
+            return iter(range(3000))
+
+    with track_request() as request:
+        steps = iter(request.stream(Stream()))
+        with ThreadPoolExecutor(3) as pool:
+            parts = [*pool.map(lambda _: list(steps), range(3))]
+    assert sorted(number for part in parts for number in part) == [*range(3000)]
+
+
+async def test_an_async_step_may_be_asked_of_the_class_as_the_language_reference_spells_it(seen: Capture) -> None:
+    stream = observe_llm(lambda: AsyncStream())()
+    steps = type(stream).__aiter__(stream)
+    assert [(await type(steps).__anext__(steps))["n"] for _ in range(CHUNKS)] == [1, 2, 3]
+    with pytest.raises(StopAsyncIteration):
+        await type(steps).__anext__(steps)
+    assert statuses(seen) == ["success"]
+
+
 def test_a_chunk_is_the_very_object(seen: Capture) -> None:
     chunks = [object(), None, {}]
 
