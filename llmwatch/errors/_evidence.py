@@ -151,9 +151,6 @@ class Findings:
 
     def read(self, body: object) -> None:
         """Everything of use in a body: JSON, parsed or not, or text. What raises when it is looked at, says nothing."""
-        if body is None:
-            self._nodes -= 1
-            return
         try:
             self._visit(parsed(body), 0)
         except Exception:
@@ -210,11 +207,14 @@ def of_body(status: object, body: object, headers: object) -> Findings:
 def of_exception(error: BaseException) -> Findings:
     """The evidence in an exception itself, without those that it wraps."""
     findings = Findings(attribute(error, "status_code"))
-    findings.number(attribute(error, "http_status"))
+    if findings.silent:
+        findings.number(attribute(error, "http_status"))
     for name in ("code", "type", "status"):
-        findings.word(attribute(error, name))
+        if findings.exact is None:
+            findings.word(attribute(error, name))
     for name in ("body", "details", "detail", "error"):
-        findings.read(attribute(error, name))
+        if (body := attribute(error, name)) is not None:
+            findings.read(body)
     response = attribute(error, "response")
     if isinstance(response, dict):  # botocore's
         findings.read(response)

@@ -66,20 +66,20 @@ def calls(tools: Sequence[Tool], floor: Tool, rounds: int) -> list[Line]:
             "async": lambda functions, number: async_calls(functions, number, runner),
             "error": failing_calls,
         }
-        found = {kind: _of_kind(kind, work, with_bare(tools), rounds) for kind, work in kinds.items()}
+        timings = in_turns(
+            {
+                f"{tool.name} {kind}": Turn(work(tool.functions, _CALLS), _CALLS, tool.install, tool.collect)
+                for kind, work in kinds.items()
+                for tool in with_bare(tools)
+                if kind not in tool.lacks
+            },
+            rounds=rounds,
+        )
+    found = {
+        kind: {tool.name: added(timings, tool, f" {kind}") for tool in with_bare(tools) if kind not in tool.lacks}
+        for kind in kinds
+    }
     return [Line(CALLS, tool.name, tool.records, _figures(tool, floor, found)) for tool in with_bare(tools)]
-
-
-def _of_kind(
-    kind: str, work: Callable[[Functions, int], Work], tools: Sequence[Tool], rounds: int
-) -> dict[str, Timing]:
-    """What each tool takes, by its name, less what its bare call does."""
-    able = [tool for tool in tools if kind not in tool.lacks]
-    timings = in_turns(
-        {tool.name: Turn(work(tool.functions, _CALLS), _CALLS, tool.install, tool.collect) for tool in able},
-        rounds=rounds,
-    )
-    return {tool.name: added(timings, tool) for tool in able}
 
 
 def added(timings: Mapping[str, Timing], tool: Tool, part: str = "") -> Timing:
