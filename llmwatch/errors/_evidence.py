@@ -207,14 +207,7 @@ def of_body(status: object, body: object, headers: object) -> Findings:
 def of_exception(error: BaseException) -> Findings:
     """The evidence in an exception itself, without those that it wraps."""
     findings = Findings(attribute(error, "status_code"))
-    if findings.silent:
-        findings.number(attribute(error, "http_status"))
-    for name in ("code", "type", "status"):
-        if findings.exact is None:
-            findings.word(attribute(error, name))
-    for name in ("body", "details", "detail", "error"):
-        if (body := attribute(error, name)) is not None:
-            findings.read(body)
+    _read_attributes(error, findings)
     response = attribute(error, "response")
     if isinstance(response, dict):  # botocore's
         findings.read(response)
@@ -228,6 +221,17 @@ def of_exception(error: BaseException) -> Findings:
     if not findings.quoted and not findings.silent:
         findings.text(attribute(error, "message"))
     return findings
+
+
+def _read_attributes(error: BaseException, findings: Findings) -> None:
+    if findings.silent:
+        findings.number(attribute(error, "http_status"))
+    for name in ("code", "type", "status"):
+        if findings.exact is None:
+            findings.word(attribute(error, name))
+    for name in ("body", "details", "detail", "error"):
+        if (body := attribute(error, name)) is not None:
+            findings.read(body)
 
 
 def _read_response(response: object, findings: Findings) -> None:
