@@ -74,10 +74,10 @@ def _outcome(status: Status, error: ErrorKind | None, reading: Reading | None) -
     return status, error
 
 
-def _sum(usages: Iterable[Usage | None]) -> Usage | None:
-    """All usages together; `None` when there is none."""
-    known = [usage for usage in usages if usage is not None]
-    return sum(known[1:], known[0]) if known else None
+def _sum(usages: Iterable[Usage]) -> Usage:
+    """All usages together; there must be one."""
+    first, *others = usages
+    return sum(others, first)
 
 
 def completed(labels: Mapping[str, str], reading: Reading | None) -> Mapping[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -26,6 +28,14 @@ def require(program: str) -> str:
     """The path of a program (`prometheus`)."""
     path = shutil.which(program)
     return path if path is not None else missing(f"the program {program}")
+
+
+def built_wheel(folder: Path) -> Path:
+    """The wheel of the project as it stands, built into a folder."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 def require_module(name: str) -> ModuleType:

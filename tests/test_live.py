@@ -23,7 +23,7 @@ from serving import Program, free_port, get, until
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
-from support import REPOSITORY, require
+from support import REPOSITORY, built_wheel, require
 from test_fork import run
 
 import llmwatch
@@ -897,13 +897,7 @@ tell(before=before, child=there)
 
 
 def test_a_wheel_brings_the_page_s_files_along(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
+    wheel = built_wheel(tmp_path)
 
     assert {name for name in zipfile.ZipFile(wheel).namelist() if "/live/static/" in name} == {
         f"llmwatch/live/static/{name}" for name in ("live.html", "live.css", "live.js")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from operations import SHOP, answers, free_port, groups, run, until
-from support import REPOSITORY, missing
+from support import REPOSITORY, built_wheel, missing
 
 from llmwatch.cli import main
 from llmwatch.metrics import CATALOGUE
@@ -475,13 +475,7 @@ def test_the_command_lists_what_is_not_ours_and_how_to_replace_it(
 
 
 def test_a_wheel_brings_the_files_along(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
+    wheel = built_wheel(tmp_path)
     program = (
         f"import sys; sys.path.insert(0, {str(wheel)!r}); import llmwatch.ops; "
         f"assert {wheel.name!r} in llmwatch.ops.__file__; llmwatch.ops.write({str(tmp_path / 'out')!r})"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmwatch._explain._compared import Provider
-from llmwatch._explain._numbers import clock, count, joined, percent, seconds
+from llmwatch._explain._numbers import count, joined, percent, seconds
 from llmwatch._explain._onset import Onset
 from llmwatch._explain._question import Question
 from llmwatch._explain._slower import FAILING, LENGTH, MIX, PACE, WAITING
 from llmwatch._explain._timing import Timing
+from llmwatch._explain._words import by_how_much, since
 
 TAIL = "tail"
 """What is said to be the cause when the mean did not change as the 95th percentile did."""
@@ -21,9 +22,9 @@ _REFUSED, _NEAR = 0.01, 0.05
 def change(question: Question, provider: Provider, onset: Onset | None) -> str:
     """How much slower or quicker, and since when."""
     was, now = provider.before.p95 or 0.0, provider.after.p95 or 0.0
-    moved = f"rose {now / was:.1f}×" if now >= 1.5 * was else f"{_rose(now > was)} by {percent(abs(now / was - 1))}"
+    moved = by_how_much(was, now)
     return (
-        f"P95 of the calls of {_name(provider)} {moved} against {question.base}{_since(onset, question.at)}: it was "
+        f"P95 of the calls of {_name(provider)} {moved} against {question.base}{since(onset, question.at)}: it was "
         f"{seconds(was)} and is {seconds(now)}."
     )
 
@@ -170,17 +171,6 @@ def _length(timing: Timing) -> float:
 def _pace(timing: Timing) -> str:
     spent = timing.attempt_seconds.get("ok") or timing.seconds - timing.waited
     return seconds(spent / timing.output) if timing.output else "an unknown time"
-
-
-def _since(onset: Onset | None, near: float) -> str:
-    if onset is None:
-        return ""
-    ended = f" until {clock(onset.ended, near)}" if onset.ended is not None else ""
-    return f", {'from' if ended else 'since'} {clock(onset.began, near)}{ended}"
-
-
-def _rose(rose: bool) -> str:
-    return "rose" if rose else "fell"
 
 
 def _name(provider: Provider) -> str:

@@ -31,12 +31,12 @@ def change(question: Question, measure: Measure, before: float, after: float, on
     unit = question.per[1]
     was, now = question.rate(before), question.rate(after)
     difference = f"{signed(measure.written(now - was))}{unit}"
-    when = _since(onset, question.at)
+    when = since(onset, question.at)
     if not was:
         return f"{name} is {measure.written(now)}{unit}; there was none {_at(question.base)}{when}."
     if not now:
         return f"{name} fell to nothing: it was {measure.written(was)}{unit} {_at(question.base)}{when}."
-    moved = f"rose {now / was:.1f}×" if now >= 1.5 * was else f"{_rose(now > was)} by {percent(abs(now / was - 1))}"
+    moved = by_how_much(was, now)
     return (
         f"{name} {moved} ({difference}) against {question.base}{when}: it was {measure.written(was)}{unit} "
         f"and is {measure.written(now)}{unit}."
@@ -84,7 +84,13 @@ def _unchanged(cause: Cause, measure: Measure) -> list[str]:
     return [_CALLED[factor] for factor in others if abs(cause.of(factor)) < _SLIGHT * whole]
 
 
-def _since(onset: Onset | None, near: float) -> str:
+def by_how_much(was: float, now: float) -> str:
+    """`rose 3.1×`, or `fell by 12%`."""
+    return f"rose {now / was:.1f}×" if now >= 1.5 * was else f"{_rose(now > was)} by {percent(abs(now / was - 1))}"
+
+
+def since(onset: Onset | None, near: float) -> str:
+    """`, since 07:55`, or from when until when; nothing where that is not known."""
     if onset is None:
         return ""
     ended = f" until {clock(onset.ended, near)}" if onset.ended is not None else ""
